@@ -1,0 +1,67 @@
+//! A room's members on this core, and what all of them get in this turn.
+//!
+//! A frame for everyone is appended once to the turn's batch, whatever the number of listeners. Each
+//! listener has a cursor into the batch: what it joined too late for, was left out of, or has already got
+//! lies before it. When the turn ends the batch is frozen and every listener's outbox gets its part.
+//! So an event costs nothing per member; a turn with events costs one step per member.
+
+use crate::ids::{CoreId, RoomId};
+
+/// One core's part of a room, at its home or elsewhere.
+#[derive(Debug)]
+pub struct Audience {
+    /// The room it is part of.
+    pub room: RoomId,
+    /// Its code.
+    pub room_code: Box<str>,
+    /// Connections by slot, and their cursors. A connection's record holds its place in here.
+    pub listeners: Vec<Listener>,
+    /// Frames for everyone in this turn. Every cursor is 0 when it is empty.
+    pub batch: Vec<u8>,
+}
+
+/// A connection in an audience.
+#[derive(Clone, Copy, Debug)]
+pub struct Listener {
+    /// The connection's slot.
+    pub connection: u32,
+    /// 0 ≤ cursor ≤ batch.len()
+    pub cursor: u32,
+}
+
+impl Audience {
+    /// An audience without listeners.
+    pub fn new(room: RoomId, room_code: Box<str>) -> Audience {
+        Audience { room, room_code, listeners: Vec::new(), batch: Vec::new() }
+    }
+
+    /// The audience of the broadcast app, which has no room.
+    pub fn everyone(core: CoreId) -> Audience {
+        Audience::new(RoomId { home: core, index: u32::MAX, generation: 0 }, "".into())
+    }
+
+    /// Adds a connection, which hears what comes from now on; returns its place.
+    pub fn add(&mut self, connection: u32) -> u32 {
+        // A batch is far below 4 GiB: a turn handles a bounded number of messages.
+        self.listeners.push(Listener { connection, cursor: self.batch.len() as u32 });
+        self.listeners.len() as u32 - 1
+    }
+
+    /// Removes the listener at `place`; returns the slot of the connection that has this place now.
+    pub fn remove(&mut self, place: u32) -> Option<u32> {
+        self.listeners.swap_remove(place as usize);
+        self.listeners.get(place as usize).map(|listener| listener.connection)
+    }
+
+    /// The listener at `place` has not got all of the batch yet.
+    pub fn is_behind(&self, place: u32) -> bool {
+        (self.listeners[place as usize].cursor as usize) < self.batch.len()
+    }
+
+    /// What the listener at `place` has not got yet; from now on it has.
+    pub fn catch_up(&mut self, place: u32) -> &[u8] {
+        let listener = &mut self.listeners[place as usize];
+        let start = std::mem::replace(&mut listener.cursor, self.batch.len() as u32);
+        &self.batch[start as usize..]
+    }
+}

@@ -1,0 +1,104 @@
+//! One connection's record in its shard: where it stands, what it has sent of a frame, what it is owed.
+//!
+//! Plain data; what happens to it is in [`crate::shard`]. An idle one owns no memory beyond its record.
+
+use crate::ids::{ConnectionId, CoreId};
+use crate::outbox::Outbox;
+use wire::answer::WsId;
+use wire::decoder::Decoder;
+
+/// A slot of a shard's table.
+#[derive(Debug)]
+pub struct Connection {
+    /// Counts the slot's uses.
+    pub generation: u32,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Joins of this connection so far; names the newest to its home.
+    pub ticket: u32,
+    /// Its id as clients see it.
+    pub ws_id: WsId,
+    /// Frames and messages that are unfinished; before the upgrade, see `head`.
+    pub decoder: Decoder,
+    /// The request's head as far as it came.
+    pub head: Vec<u8>,
+    /// What it is owed.
+    pub outbox: Outbox,
+    /// What it is a member of.
+    pub membership: Membership,
+    /// It stands in a list of connections with something to send.
+    pub is_listed: bool,
+    /// Pings since it last showed life.
+    pub pings_unanswered: u8,
+}
+
+/// A connection's life, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The slot is unused.
+    Free,
+    /// The upgrade request is being read.
+    Head,
+    /// Messages flow.
+    Open,
+    /// Our last bytes are queued; nothing more is read or said.
+    Closing {
+        /// They are gone, and so is our end of the connection.
+        is_shut: bool,
+        /// The peer's end is gone: nothing holds the descriptor any longer than our last bytes.
+        peer_ended: bool,
+    },
+    /// The driver was told to let go of the descriptor.
+    Gone,
+}
+
+/// What a connection is a member of. One room at most.
+#[derive(Debug, Default)]
+pub enum Membership {
+    /// Nothing.
+    #[default]
+    None,
+    /// It asked another core.
+    Joining(Box<Joining>),
+    /// It hears a room.
+    Member {
+        /// Which audience of this shard.
+        audience: u32,
+        /// Its place there.
+        place: u32,
+        /// Its place among the room's members, if the room's home is this shard.
+        home_place: u32,
+    },
+}
+
+/// A join that another core has not confirmed yet.
+#[derive(Debug)]
+pub struct Joining {
+    /// The core asked.
+    pub home: CoreId,
+    /// The room asked for.
+    pub room_code: Box<str>,
+}
+
+impl Connection {
+    /// A slot never used.
+    pub fn unused() -> Connection {
+        Connection {
+            generation: 0,
+            phase: Phase::Free,
+            ticket: 0,
+            ws_id: WsId(0),
+            decoder: Decoder::default(),
+            head: Vec::new(),
+            outbox: Outbox::default(),
+            membership: Membership::None,
+            is_listed: false,
+            pings_unanswered: 0,
+        }
+    }
+
+    /// Its id, given its slot.
+    pub fn id(&self, index: u32) -> ConnectionId {
+        ConnectionId { index, generation: self.generation }
+    }
+}

@@ -1,0 +1,124 @@
+//! Every limit, its default and how the limits relate; and what a shard serves.
+//!
+//! All of them are settings. What happens past a limit is decided where it is crossed and counted in
+//! [`crate::stats`].
+
+use wire::close::Reason;
+use wire::decoder::DecoderLimits;
+use wire::request::RequestLimits;
+use wire::upgrade::HeadLimits;
+
+/// What the server does with messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum App {
+    /// The room protocol.
+    #[default]
+    Rooms,
+    /// Every message back to its sender.
+    Echo,
+    /// Every message to every connection.
+    Broadcast,
+}
+
+/// Who may command a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Authz {
+    /// Its members.
+    #[default]
+    Member,
+    /// Members whose userId is the host's; queries stay every member's.
+    Host,
+    /// Anyone who knows its code, as on the old server.
+    Off,
+}
+
+/// The limits of one shard. Units last; `_max` is the last value allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of an upgrade request's head; past it 431.
+    pub head_bytes_max: usize,
+    /// Time from accept to a complete head; past it the connection is closed.
+    pub head_timeout_ms: u32,
+    /// Headers of an upgrade request; past it 431.
+    pub headers_max: usize,
+    /// Bytes of a message, fragments together; past it 1009.
+    pub message_bytes_max: usize,
+    /// Frames of a message; past it 1008.
+    pub fragments_max: usize,
+    /// Bytes owed to a connection; past it the connection is aborted.
+    pub outbox_bytes_max: usize,
+    /// Time between two pings to a connection.
+    pub ping_interval_ms: u32,
+    /// Pings without any sign of life; one more interval and the connection is aborted.
+    pub pings_unanswered_max: u32,
+    /// Time a peer has to end a connection after our close frame; past it a reset.
+    pub close_timeout_ms: u32,
+    /// Nesting of a message's JSON; past it the message is ignored.
+    pub json_depth_max: usize,
+    /// Bytes of a room code; past it the message is ignored.
+    pub room_code_bytes_max: usize,
+    /// Members of a room on its home core, past which newcomers are placed on other cores.
+    pub room_local_max: usize,
+    /// Envelopes waiting for one peer; past it pings are dropped and others cost a connection (1013).
+    pub mesh_backlog_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            head_bytes_max: 8 * 1024,
+            head_timeout_ms: 10_000,
+            headers_max: 100,
+            message_bytes_max: 64 * 1024,
+            fragments_max: 1024,
+            outbox_bytes_max: 256 * 1024,
+            ping_interval_ms: 25_000,
+            pings_unanswered_max: 2,
+            close_timeout_ms: 5_000,
+            json_depth_max: 32,
+            room_code_bytes_max: 256,
+            room_local_max: 1024,
+            mesh_backlog_max: 64 * 1024,
+        }
+    }
+}
+
+/// Rooms up to this size hear of each ready device; larger ones at most once in [`DEVICE_READY_INTERVAL_MS`].
+pub const DEVICE_READY_EACH_MEMBERS_MAX: usize = 64;
+/// See [`DEVICE_READY_EACH_MEMBERS_MAX`].
+pub const DEVICE_READY_INTERVAL_MS: i64 = 250;
+/// Audiences over this size are served in slices, after the turn's other sends.
+pub const AUDIENCE_PROMPT_MAX: usize = 512;
+/// Sends to large audiences in one turn.
+pub const BULK_SENDS_PER_TURN_MAX: usize = 256;
+/// Buffers kept for outboxes, and the bytes of the largest kept.
+pub const POOL_BUFFERS_MAX: usize = 512;
+/// See [`POOL_BUFFERS_MAX`].
+pub const POOL_BUFFER_BYTES_MAX: usize = 4 * 1024;
+/// Chunks that wait in an outbox are sent together up to this many bytes.
+pub const MERGED_SEND_BYTES_MAX: usize = 64 * 1024;
+
+const _: () = assert!(DEVICE_READY_EACH_MEMBERS_MAX < AUDIENCE_PROMPT_MAX);
+const _: () =
+    assert!(POOL_BUFFERS_MAX * POOL_BUFFER_BYTES_MAX <= 2 << 20, "the pool is a small part of a shard");
+
+impl Limits {
+    pub(crate) fn decoder(&self) -> DecoderLimits {
+        DecoderLimits {
+            message_bytes_max: self.message_bytes_max,
+            fragments_max: self.fragments_max,
+            masked: true,
+        }
+    }
+
+    pub(crate) fn head(&self) -> HeadLimits {
+        HeadLimits { bytes_max: self.head_bytes_max, headers_max: self.headers_max }
+    }
+
+    pub(crate) fn request(&self) -> RequestLimits {
+        RequestLimits { room_code_bytes_max: self.room_code_bytes_max, depth_max: self.json_depth_max }
+    }
+}
+
+/// The answer to a link that is full: come back, the state will be sent anew.
+pub(crate) const MESH_FULL: Reason = Reason::TryAgainLater;

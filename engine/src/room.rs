@@ -1,0 +1,430 @@
+//! One room at its home: what plays, where it is, who is in it, who is ready.
+//!
+//! It decides and writes frames, each encoded once; who gets them is the shard's. It never sees a
+//! connection's socket or bytes. Position: 0 with no start or, while paused, the paused position; else
+//! master clock minus the start, so negative during the lead.
+
+use crate::ids::{CoreId, MemberId, RoomId};
+use crate::limits::{DEVICE_READY_EACH_MEMBERS_MAX, DEVICE_READY_INTERVAL_MS};
+use crate::readiness::{Readiness, Start};
+use crate::time::{MS, Now, us};
+use std::collections::VecDeque;
+use wire::answer::{Answer, Ms, Timestamp, WsId};
+use wire::json::{Json, Number, Value};
+
+/// A snapshot of a playing room speaks of this time ahead.
+const SNAPSHOT_LEAD_US: i64 = 700 * MS;
+/// A SEEK takes effect after this.
+const SEEK_DELAY_MS: u32 = 300;
+/// A PAUSE is followed by a PAUSE_STATE after this.
+const PAUSE_STATE_DELAY_US: i64 = 300 * MS;
+/// PAUSE_STATEs that may be due at once; with the handshake's, a room has three timers at most.
+const PAUSE_STATES_MAX: usize = 2;
+const RESUME_DELAY_MS: f64 = 400.0;
+/// A client further off than this is told where to go.
+const DRIFT_MS_MAX: f64 = 450.0;
+
+/// A room at its home core.
+#[derive(Debug)]
+pub struct Room {
+    /// Its id.
+    pub id: RoomId,
+    /// Its code.
+    pub code: Box<str>,
+    /// Its local members' place among the shard's audiences.
+    pub audience: usize,
+    /// Everyone in it, on whatever core. Order is of no meaning.
+    pub members: Vec<Member>,
+    /// Members on other cores, by core; only those with any.
+    pub remote: Vec<(CoreId, u32)>,
+    /// The next time it wants to be woken that the shard knows of.
+    pub timer_us: Option<i64>,
+    host: Option<Json>,
+    track: Option<Track>,
+    started_us: Option<i64>,
+    /// Where it was paused; `None` unless paused.
+    paused_us: Option<i64>,
+    readiness: Option<Readiness>,
+    pause_states_us: VecDeque<i64>,
+    device_ready_us: Option<i64>,
+}
+
+/// A member of a room.
+#[derive(Debug)]
+pub struct Member {
+    /// Where to reach it.
+    pub id: MemberId,
+    /// Its name to clients.
+    pub ws_id: WsId,
+    /// Its user, as sent.
+    pub user_id: Option<Json>,
+    ready: bool,
+}
+
+#[derive(Debug)]
+struct Track {
+    audio_url: Box<str>,
+    duration: Option<Json>,
+}
+
+/// What a readiness answer led to.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ReadyOutcome {
+    /// Others are to hear of it; false in large rooms for most.
+    pub tell_others: bool,
+    /// It named another handshake than the pending one, so it did not count.
+    pub stale: bool,
+}
+
+impl Room {
+    /// A room without members.
+    pub fn new(id: RoomId, code: Box<str>, audience: usize) -> Room {
+        Room {
+            id,
+            code,
+            audience,
+            members: Vec::new(),
+            remote: Vec::new(),
+            timer_us: None,
+            host: None,
+            track: None,
+            started_us: None,
+            paused_us: None,
+            readiness: None,
+            pause_states_us: VecDeque::new(),
+            device_ready_us: None,
+        }
+    }
+
+    /// Adds a member and returns its place.
+    pub fn add(&mut self, id: MemberId, ws_id: WsId, user_id: Option<Json>) -> usize {
+        if id.core != self.id.home {
+            match self.remote.iter_mut().find(|(core, _)| *core == id.core) {
+                Some((_, members)) => *members += 1,
+                None => self.remote.push((id.core, 1)),
+            }
+        }
+        self.members.push(Member { id, ws_id, user_id, ready: false });
+        self.members.len() - 1
+    }
+
+    /// Removes the member at `place`; the last member takes its place.
+    pub fn remove(&mut self, place: usize) -> Member {
+        let member = self.members.swap_remove(place);
+        if member.ready
+            && let Some(readiness) = &mut self.readiness
+        {
+            readiness.ready -= 1;
+        }
+        if let Some(entry) = self.remote.iter().position(|(core, _)| *core == member.id.core) {
+            self.remote[entry].1 -= 1;
+            if self.remote[entry].1 == 0 {
+                self.remote.swap_remove(entry);
+            }
+        }
+        member
+    }
+
+    /// Names the host; the newest joiner's word wins.
+    pub fn set_host(&mut self, host: Option<Json>) {
+        self.host = host;
+    }
+
+    /// True if the member's user is the host.
+    pub fn is_host(&self, place: usize) -> bool {
+        self.members[place].user_id == self.host
+    }
+
+    /// True while a track is playing, its lead included.
+    pub fn is_playing(&self) -> bool {
+        self.track.is_some() && self.paused_us.is_none()
+    }
+
+    /// The position at `now`, µs.
+    pub fn position_us(&self, now: Now) -> i64 {
+        match (self.paused_us, self.started_us) {
+            (Some(paused_us), _) => paused_us,
+            (None, Some(started_us)) => now.master_us - started_us,
+            (None, None) => 0,
+        }
+    }
+
+    /// When the room wants to be woken next, µs of the master clock.
+    pub fn next_deadline_us(&self) -> Option<i64> {
+        let check_us = self.readiness.as_ref().map(Readiness::next_check_us);
+        check_us.into_iter().chain(self.pause_states_us.front().copied()).min()
+    }
+
+    /// Writes `joined` and the snapshot for the member at `place`.
+    pub fn write_joined(&self, place: usize, now: Now, out: &mut Vec<u8>) {
+        let joined = Answer::Joined {
+            room_code: &self.code,
+            ws_id: self.members[place].ws_id,
+            host_user_id: self.host.as_ref(),
+            is_host: self.is_host(place),
+            timestamp: Timestamp(now.unix_us),
+        };
+        joined.push_frame(out);
+        self.write_snapshot(now, out);
+    }
+
+    /// Writes `user_joined` about the member at `place`, for the others.
+    pub fn write_user_joined(&self, place: usize, now: Now, out: &mut Vec<u8>) {
+        let member = &self.members[place];
+        let user_joined = Answer::UserJoined {
+            user_id: member.user_id.as_ref(),
+            ws_id: member.ws_id,
+            total_clients: self.members.len(),
+            timestamp: Timestamp(now.unix_us),
+        };
+        user_joined.push_frame(out);
+    }
+
+    /// Writes `user_left` about a member that was removed.
+    pub fn write_user_left(&self, member: &Member, out: &mut Vec<u8>) {
+        let user_left = Answer::UserLeft {
+            user_id: member.user_id.as_ref(),
+            ws_id: member.ws_id,
+            total_clients: self.members.len(),
+        };
+        user_left.push_frame(out);
+    }
+
+    /// Writes what a newcomer needs to be where the others are.
+    pub fn write_snapshot(&self, now: Now, out: &mut Vec<u8>) {
+        let timestamp = Timestamp(now.unix_us);
+        let snapshot = match &self.track {
+            None => Answer::PlaybackState {
+                current_track: None,
+                is_playing: false,
+                playback_position: 0,
+                duration: None,
+                server_now: timestamp,
+                timestamp,
+            },
+            Some(track) if self.is_playing() => Answer::PlaySync {
+                audio_url: &track.audio_url,
+                duration: track.duration.as_ref(),
+                playback_position: Ms(self.position_us(now) + SNAPSHOT_LEAD_US),
+                master_clock_ms: Ms(now.master_us + SNAPSHOT_LEAD_US),
+                master_clock_latency_ms: Number(0.0),
+                is_playing: Some(true),
+                timestamp: Some(timestamp),
+            },
+            Some(_) => self.pause_state(now, Some(self.started_us.map(Ms))),
+        };
+        snapshot.push_frame(out);
+    }
+
+    /// PLAY: asks all members to make the track ready. False, and nothing written, for a duplicate.
+    pub fn prepare(&mut self, readiness: Readiness, now: Now, out: &mut Vec<u8>) -> bool {
+        let playing = self.is_playing().then_some(&self.track).and_then(Option::as_ref);
+        if playing.is_some_and(|track| track.audio_url == readiness.audio_url) {
+            return false;
+        }
+        let pending = self.readiness.as_ref();
+        if pending.is_some_and(|pending| pending.is_duplicate(&readiness.audio_url, now.master_us)) {
+            return false;
+        }
+        self.members.iter_mut().for_each(|member| member.ready = false);
+        let check_id = readiness.check_id;
+        let timestamp = Timestamp(now.unix_us);
+        let prepare = Answer::PrepareTrack {
+            audio_url: &readiness.audio_url,
+            duration: readiness.duration.as_ref(),
+            check_id,
+            timestamp,
+        };
+        prepare.push_frame(out);
+        Answer::DeviceHealthCheck { check_id, timestamp }.push_frame(out);
+        self.readiness = Some(readiness);
+        true
+    }
+
+    /// A member's device is ready. Writes PLAY for all if that completes the room.
+    pub fn ready(
+        &mut self,
+        place: usize,
+        check_id: Option<&str>,
+        rtt_ms: Option<f64>,
+        now: Now,
+        out: &mut Vec<u8>,
+    ) -> ReadyOutcome {
+        let mut stale = false;
+        if let Some(readiness) = &mut self.readiness {
+            stale = check_id != Some(readiness.check_id.write(&mut [0; 13]));
+            let member = &mut self.members[place];
+            if !stale && !member.ready {
+                member.ready = true;
+                readiness.ready += 1;
+            }
+            if !stale && let Some(start) = readiness.completed(self.members.len(), rtt_ms) {
+                self.start(start, now, out);
+            }
+        }
+        ReadyOutcome { tell_others: self.may_tell_of_ready(now), stale }
+    }
+
+    /// In large rooms each member hears of one device in [`DEVICE_READY_INTERVAL_MS`]: all of them would
+    /// be the square of the room.
+    fn may_tell_of_ready(&mut self, now: Now) -> bool {
+        let soon = |last_us: i64| now.master_us - last_us < DEVICE_READY_INTERVAL_MS * MS;
+        let large = self.members.len() > DEVICE_READY_EACH_MEMBERS_MAX;
+        if large && self.device_ready_us.is_some_and(soon) {
+            return false;
+        }
+        self.device_ready_us = Some(now.master_us);
+        true
+    }
+
+    /// Writes `device_ready` about the member at `place`, for the others.
+    pub fn write_device_ready(&self, place: usize, now: Now, out: &mut Vec<u8>) {
+        let ws_id = self.members[place].ws_id;
+        Answer::DeviceReady { ws_id, timestamp: Timestamp(now.unix_us) }.push_frame(out);
+    }
+
+    /// Writes a catch-up for a device that became ready; nothing while a handshake is pending or nothing
+    /// plays.
+    pub fn write_catch_up(&self, now: Now, out: &mut Vec<u8>) {
+        let Some(track) = self.track.as_ref().filter(|_| self.readiness.is_none() && self.is_playing())
+        else {
+            return;
+        };
+        let catch_up = Answer::PlaySync {
+            audio_url: &track.audio_url,
+            duration: track.duration.as_ref(),
+            playback_position: Ms(self.position_us(now)),
+            master_clock_ms: Ms(now.master_us),
+            master_clock_latency_ms: Number(0.0),
+            is_playing: None,
+            timestamp: None,
+        };
+        catch_up.push_frame(out);
+    }
+
+    /// PAUSE: stops, and cancels a pending handshake.
+    pub fn pause(&mut self, now: Now, out: &mut Vec<u8>) {
+        let position_us = self.position_us(now);
+        self.readiness = None;
+        self.paused_us = Some(position_us);
+        if self.pause_states_us.len() < PAUSE_STATES_MAX {
+            self.pause_states_us.push_back(now.master_us + PAUSE_STATE_DELAY_US);
+        }
+        let pause = Answer::Pause {
+            paused_at_ms: Ms(position_us),
+            master_clock_ms: Ms(now.master_us),
+            timestamp: Timestamp(now.unix_us),
+        };
+        pause.push_frame(out);
+    }
+
+    /// RESUME: goes on after the delay from where it is, paused or not.
+    pub fn resume(&mut self, delay_ms: Option<f64>, now: Now, out: &mut Vec<u8>) {
+        // A delay of 0 means none named, as on the old server.
+        let delay_ms = delay_ms.filter(|delay_ms| *delay_ms > 0.0).unwrap_or(RESUME_DELAY_MS);
+        let position_us = self.position_us(now);
+        let resume_us = now.master_us + us(delay_ms);
+        self.pause_states_us.clear();
+        self.paused_us = None;
+        self.started_us = Some(resume_us - position_us);
+        let resume = Answer::Resume {
+            master_clock_ms: Ms(resume_us),
+            resume_delay_ms: Number(delay_ms),
+            playback_position_ms: Ms(position_us),
+            timestamp: Timestamp(now.unix_us),
+        };
+        resume.push_frame(out);
+    }
+
+    /// SEEK: moves the position, of a paused room at once, of a playing one after its delay.
+    pub fn seek(&mut self, position_ms: f64, now: Now, out: &mut Vec<u8>) {
+        let seek_us = now.master_us + i64::from(SEEK_DELAY_MS) * MS;
+        self.pause_states_us.clear();
+        match &mut self.paused_us {
+            Some(paused_us) => *paused_us = us(position_ms),
+            None => self.started_us = Some(seek_us - us(position_ms)),
+        }
+        let seek = Answer::Seek {
+            seek_position_ms: Number(position_ms),
+            master_clock_ms: Ms(seek_us),
+            seek_delay_ms: SEEK_DELAY_MS,
+            timestamp: Timestamp(now.unix_us),
+        };
+        seek.push_frame(out);
+    }
+
+    /// TRACK_CHANGE: passes the track on as sent; one with an address is parked, paused at 0.
+    pub fn change_track(&mut self, track: Value<'_, '_>, now: Now, out: &mut Vec<u8>) {
+        self.readiness = None;
+        self.pause_states_us.clear();
+        let audio_url = track.field("audioUrl").and_then(|url| url.as_str()).filter(|url| !url.is_empty());
+        if let Some(audio_url) = audio_url {
+            // Whatever is no number other than 0 was null to the old server.
+            let duration = track.field("duration").filter(|duration| duration.as_f64() != Some(0.0));
+            let duration = duration.map_or(Json::NULL, |duration| duration.to_json());
+            self.track = Some(Track { audio_url: audio_url.into(), duration: Some(duration) });
+            self.started_us = None;
+            self.paused_us = Some(0);
+        }
+        Answer::TrackChange { track_data: track, timestamp: Timestamp(now.unix_us) }.push_frame(out);
+    }
+
+    /// Writes RESYNC if a client's position is too far off.
+    pub fn write_resync(&self, client_position_ms: f64, now: Now, out: &mut Vec<u8>) {
+        let position_us = self.position_us(now);
+        if (client_position_ms - position_us as f64 / 1000.0).abs() <= DRIFT_MS_MAX {
+            return;
+        }
+        let resync = Answer::Resync {
+            correct_position_ms: Ms(position_us),
+            master_clock_ms: Ms(now.master_us),
+            timestamp: Timestamp(now.unix_us),
+        };
+        resync.push_frame(out);
+    }
+
+    /// What is due by now, for all members.
+    pub fn handle_deadline(&mut self, now: Now, out: &mut Vec<u8>) {
+        while self.pause_states_us.front().is_some_and(|due_us| *due_us <= now.master_us) {
+            self.pause_states_us.pop_front();
+            self.pause_state(now, None).push_frame(out);
+        }
+        let members = self.members.len();
+        let start = self.readiness.as_mut().and_then(|readiness| readiness.check(members, now.master_us));
+        if let Some(start) = start {
+            self.start(start, now, out);
+        }
+    }
+
+    /// Ends the handshake: the room plays after the start's delay.
+    fn start(&mut self, start: Start, now: Now, out: &mut Vec<u8>) {
+        let Some(readiness) = self.readiness.take() else { return };
+        let track = Track { audio_url: readiness.audio_url, duration: readiness.duration };
+        let started_us = now.master_us + start.delay_us();
+        self.pause_states_us.clear();
+        self.paused_us = None;
+        self.started_us = Some(started_us);
+        let play = Answer::Play {
+            audio_url: &track.audio_url,
+            duration: track.duration.as_ref(),
+            master_clock_ms: Ms(started_us),
+            master_clock_latency_ms: Number(start.latency_ms),
+            start_delay_ms: Number(start.delay_ms),
+            timestamp: Timestamp(now.unix_us),
+        };
+        play.push_frame(out);
+        self.track = Some(track);
+    }
+
+    fn pause_state(&self, now: Now, started_at_server: Option<Option<Ms>>) -> Answer<'_> {
+        Answer::PauseState {
+            audio_url: self.track.as_ref().map(|track| &*track.audio_url),
+            duration: self.track.as_ref().map_or(Some(&Json::NULL), |track| track.duration.as_ref()),
+            paused_position_ms: Ms(self.position_us(now)),
+            is_playing: false,
+            master_clock_ms: Ms(now.master_us),
+            started_at_server,
+            timestamp: Timestamp(now.unix_us),
+        }
+    }
+}

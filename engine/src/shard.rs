@@ -1,0 +1,224 @@
+//! One core's share of the work: its connections, the rooms whose home it is, its links to peers.
+//!
+//! Events go in through `handle_*`; sends, closes and envelopes come out through `poll_*` and
+//! [`Shard::take_envelopes`], once per turn after [`Shard::flush`]. The pieces: `connections` (accept,
+//! bytes, close), `requests` (what members ask), `membership` (join and leave), `delivery` (who gets what),
+//! `mesh` (envelopes), `deadlines`.
+//!
+//! Invariants: a frame goes to present members only; every member of a room sees its frames in one order;
+//! once a connection is closing, nothing is added to its outbox.
+
+mod connections;
+mod deadlines;
+mod delivery;
+mod membership;
+mod mesh;
+mod requests;
+
+pub use connections::{Flow, Moved};
+
+use crate::audience::Audience;
+use crate::connection::{Connection, Phase};
+use crate::envelope::Envelope;
+use crate::ids::{ConnectionId, CoreId, MemberId, RoomId};
+use crate::limits::{App, Authz, Limits};
+use crate::link::Link;
+use crate::outbox::Chunk;
+use crate::placement::Seed;
+use crate::room::Room;
+use crate::stats::Stats;
+use crate::time::Now;
+use deadlines::Deadlines;
+use delivery::Ready;
+use slab::Slab;
+use std::collections::HashMap;
+use std::collections::VecDeque;
+use wire::answer::WsId;
+use wire::request::Parser;
+
+/// What a shard is told at its start.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Which shard this is.
+    pub core: CoreId,
+    /// How many there are.
+    pub cores: u16,
+    /// What is served.
+    pub app: App,
+    /// Who may command rooms.
+    pub authz: Authz,
+    /// The bounds.
+    pub limits: Limits,
+    /// The key of all hashes and ids; the same for all shards.
+    pub seed: Seed,
+}
+
+/// What the driver has to do with a descriptor, besides sending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// All was sent: end our side (FIN), go on receiving until the peer ends its own.
+    Shutdown(ConnectionId),
+    /// Let go of the descriptor, then call [`Shard::handle_released`].
+    Drop {
+        /// Which.
+        connection: ConnectionId,
+        /// With a reset (RST) instead of an orderly end.
+        reset: bool,
+    },
+}
+
+/// One core's share.
+pub struct Shard {
+    settings: Settings,
+    stats: Stats,
+    connections: Vec<Connection>,
+    free: Vec<u32>,
+    rooms: Slab<Room>,
+    rooms_by_code: HashMap<Box<str>, u32, Seed>,
+    rooms_made: u32,
+    /// This core's part of every room that has members here; the broadcast app's only one is the first.
+    audiences: Slab<Audience>,
+    /// Audiences of rooms whose home is elsewhere.
+    audiences_elsewhere: HashMap<RoomId, u32, Seed>,
+    /// Members of rooms here whose sockets are elsewhere.
+    members_elsewhere: HashMap<MemberId, MemberElsewhere, Seed>,
+    links: Vec<Link>,
+    deadlines: Deadlines,
+    ready: Ready,
+    actions: VecDeque<Action>,
+    pool: Vec<Vec<u8>>,
+    /// Taken while a message is parsed, since its borrows reach into it.
+    parser: Option<Box<Parser>>,
+    /// Frames being written; empty between calls.
+    scratch: Vec<u8>,
+    ids_drawn: u64,
+    is_draining: bool,
+    /// The newest reading of the clocks that an event came with.
+    now: Now,
+}
+
+/// A member whose socket is on another core.
+#[derive(Clone, Copy, Debug)]
+struct MemberElsewhere {
+    room: u32,
+    place: u32,
+    ticket: u32,
+}
+
+impl Shard {
+    /// A shard without connections.
+    pub fn new(settings: Settings) -> Shard {
+        let mut audiences = Slab::new();
+        if settings.app == App::Broadcast {
+            audiences.insert(Audience::everyone(settings.core));
+        }
+        let links = (0..settings.cores).map(|_| Link::new(settings.limits.mesh_backlog_max)).collect();
+        Shard {
+            stats: Stats::default(),
+            connections: Vec::new(),
+            free: Vec::new(),
+            rooms: Slab::new(),
+            rooms_by_code: HashMap::with_hasher(settings.seed),
+            rooms_made: 0,
+            audiences,
+            audiences_elsewhere: HashMap::with_hasher(settings.seed),
+            members_elsewhere: HashMap::with_hasher(settings.seed),
+            links,
+            deadlines: Deadlines::new(&settings.limits),
+            ready: Ready::default(),
+            actions: VecDeque::new(),
+            pool: Vec::new(),
+            parser: Some(Box::new(Parser::new(settings.limits.request()))),
+            scratch: Vec::new(),
+            ids_drawn: 0,
+            is_draining: false,
+            now: Now { master_us: 0, unix_us: 0 },
+            settings,
+        }
+    }
+
+    /// What was counted so far.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Descriptors that the driver has to close or shut.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// The next send, in the order they are to leave. At most one per connection is out at a time;
+    /// [`Shard::handle_sent`] reports on it. Large audiences' sends are cut into slices between turns.
+    pub fn poll_send(&mut self) -> Option<(ConnectionId, Chunk)> {
+        while let Some(index) = self.ready.next() {
+            let connection = &mut self.connections[index as usize];
+            connection.is_listed = false;
+            if let Some(chunk) = connection.outbox.take() {
+                return Some((connection.id(index), chunk));
+            }
+        }
+        None
+    }
+
+    /// True if work is left that was put off to the next turn: do not park.
+    pub fn has_work(&self) -> bool {
+        !self.ready.is_empty() || !self.actions.is_empty()
+    }
+
+    /// What waits for `peer`, in order; empty if nothing does.
+    pub fn take_envelopes(&mut self, peer: CoreId) -> Vec<Envelope> {
+        let envelopes = self.links[usize::from(peer.0)].take();
+        self.stats.envelopes_sent += envelopes.len() as u64;
+        envelopes
+    }
+
+    /// Something waits for `peer`.
+    pub fn has_envelopes(&self, peer: CoreId) -> bool {
+        !self.links[usize::from(peer.0)].is_empty()
+    }
+
+    /// The master clock's time of the next deadline, µs.
+    pub fn next_deadline_us(&mut self) -> Option<i64> {
+        self.next_deadline()
+    }
+
+    /// The slot of a connection that still is what it was.
+    fn live(&self, id: ConnectionId) -> Option<u32> {
+        let connection = self.connections.get(id.index as usize)?;
+        (connection.generation == id.generation && connection.phase != Phase::Free).then_some(id.index)
+    }
+
+    fn member_id(&self, index: u32) -> MemberId {
+        MemberId { core: self.settings.core, connection: self.connections[index as usize].id(index) }
+    }
+
+    /// An id that no other of this server's life equals: a counter behind a one-to-one mix.
+    fn draw_id(&mut self) -> WsId {
+        self.ids_drawn += 1;
+        let mut mixed = u64::from(self.settings.core.0) << 48 | self.ids_drawn;
+        mixed ^= self.settings.seed.0;
+        for _ in 0..2 {
+            // Each step is invertible: an odd factor, a shift to the right folded in.
+            mixed = mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            mixed ^= mixed >> 32;
+        }
+        WsId(mixed)
+    }
+
+    /// Arms the room's next deadline, if it is earlier than the one armed.
+    fn arm_room(&mut self, room: u32) {
+        let room = &mut self.rooms[room as usize];
+        if let Some(due_us) = room.next_deadline_us()
+            && room.timer_us.is_none_or(|armed_us| due_us < armed_us)
+        {
+            room.timer_us = Some(due_us);
+            self.deadlines.arm_room(due_us, room.id);
+        }
+    }
+
+    /// Fires what is due. Linear in what fires.
+    pub fn handle_deadlines(&mut self, now: Now) {
+        self.now = now;
+        self.fire(now);
+    }
+}

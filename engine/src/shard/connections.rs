@@ -1,0 +1,311 @@
+//! A connection's life: accepted, upgraded here or handed to its room's home, read, closed, released.
+//!
+//! It decides; the driver holds the descriptor. The request's head is read while nothing else is armed on
+//! the socket, so that handing it to another core needs no cancel: the bytes read so far travel along.
+
+use super::{Action, Shard};
+use crate::connection::{Connection, Membership, Phase};
+use crate::envelope::Envelope;
+use crate::ids::{ConnectionId, CoreId};
+use crate::limits::App;
+use crate::placement;
+use crate::time::Now;
+use wire::close::{self, Reason};
+use wire::decoder::Event;
+use wire::frame::{self, Opcode};
+use wire::upgrade::{self, Head, Refusal};
+
+/// How the driver goes on with a socket after its bytes were handled.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Receive once more: the head is not complete.
+    Head,
+    /// Receive from now on.
+    Stream,
+    /// The connection has left this shard: its descriptor goes to another, with these bytes, and the
+    /// slot is free.
+    Moved(Moved),
+}
+
+/// A connection on its way to another core, before its upgrade is answered.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// Where to.
+    pub to: CoreId,
+    /// The whole head, and what came behind it.
+    pub bytes: Vec<u8>,
+    /// The room's home chose this core: it is not moved again.
+    pub is_placed: bool,
+}
+
+impl Shard {
+    /// A socket was accepted. With `is_over_limit` it is answered 503 and closed.
+    pub fn handle_accept(&mut self, is_over_limit: bool, now: Now) -> ConnectionId {
+        self.now = now;
+        self.stats.accepted += 1;
+        let id = self.open_slot();
+        if is_over_limit {
+            self.refuse(id.index, &Refusal::Unavailable, false);
+        } else {
+            self.deadlines.arm_head(id, now);
+        }
+        id
+    }
+
+    /// A connection came from another core, or goes nowhere because the way there is full.
+    pub fn handle_moved(&mut self, moved: Moved, now: Now) -> (ConnectionId, Flow) {
+        self.now = now;
+        self.stats.handed_in += 1;
+        let id = self.open_slot();
+        let Moved { mut bytes, is_placed, .. } = moved;
+        let flow = self.read_head(id, &mut bytes, is_placed);
+        (id, flow)
+    }
+
+    /// Bytes arrived. They are changed in place and may be reused when this returns.
+    pub fn handle_bytes(&mut self, id: ConnectionId, bytes: &mut [u8], now: Now) -> Flow {
+        self.now = now;
+        let Some(index) = self.live(id) else { return Flow::Stream };
+        match self.connections[index as usize].phase {
+            Phase::Head => self.read_head(id, bytes, false),
+            Phase::Open => {
+                self.read_frames(index, bytes);
+                Flow::Stream
+            }
+            Phase::Closing { .. } | Phase::Gone | Phase::Free => Flow::Stream,
+        }
+    }
+
+    /// The peer ended its side: nothing more will come.
+    pub fn handle_end(&mut self, id: ConnectionId, now: Now) {
+        self.now = now;
+        let Some(index) = self.live(id) else { return };
+        match &mut self.connections[index as usize].phase {
+            Phase::Head | Phase::Open => self.drop_connection(index, false),
+            Phase::Closing { peer_ended, .. } => {
+                *peer_ended = true;
+                self.finish_closing(index);
+            }
+            Phase::Gone | Phase::Free => {}
+        }
+    }
+
+    /// The socket failed: reset by the peer, or broken.
+    pub fn handle_failure(&mut self, id: ConnectionId, now: Now) {
+        self.now = now;
+        if let Some(index) = self.live(id)
+            && self.connections[index as usize].phase != Phase::Gone
+        {
+            self.drop_connection(index, true);
+        }
+    }
+
+    /// The descriptor is closed and no operation is in flight on it: its slot may be used again.
+    pub fn handle_released(&mut self, id: ConnectionId) {
+        if self.live(id).is_some() {
+            debug_assert!(self.connections[id.index as usize].phase == Phase::Gone);
+            self.close_slot(id.index);
+        }
+    }
+
+    /// Closes every connection with 1001. From here on members leave without a word to the others.
+    pub fn drain(&mut self, now: Now) {
+        self.now = now;
+        self.is_draining = true;
+        for index in 0..self.connections.len() as u32 {
+            match self.connections[index as usize].phase {
+                Phase::Head => self.drop_connection(index, false),
+                Phase::Open => self.close(index, Reason::GoingAway),
+                Phase::Closing { .. } | Phase::Gone | Phase::Free => {}
+            }
+        }
+    }
+
+    /// Resets what is left of a drain.
+    pub fn abandon(&mut self) {
+        for index in 0..self.connections.len() as u32 {
+            if !matches!(self.connections[index as usize].phase, Phase::Gone | Phase::Free) {
+                self.drop_connection(index, true);
+            }
+        }
+    }
+
+    fn open_slot(&mut self) -> ConnectionId {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.connections.push(Connection::unused());
+            self.connections.len() as u32 - 1
+        });
+        self.stats.connections += 1;
+        let connection = &mut self.connections[index as usize];
+        connection.phase = Phase::Head;
+        connection.id(index)
+    }
+
+    fn close_slot(&mut self, index: u32) {
+        let connection = &mut self.connections[index as usize];
+        let generation = (connection.generation + 1) & ConnectionId::GENERATION_MAX;
+        *connection = Connection { generation, ..Connection::unused() };
+        self.free.push(index);
+        self.stats.connections -= 1;
+    }
+
+    fn read_head(&mut self, id: ConnectionId, bytes: &mut [u8], is_placed: bool) -> Flow {
+        let index = id.index;
+        let mut head = std::mem::take(&mut self.connections[index as usize].head);
+        let was_split = !head.is_empty();
+        if was_split {
+            head.extend_from_slice(bytes);
+        }
+        let bytes = if was_split { &mut head[..] } else { bytes };
+        let head_bytes = match upgrade::parse(bytes, &self.settings.limits.head()) {
+            Ok(Head::Incomplete) => {
+                self.connections[index as usize].head = if was_split { head } else { bytes.to_vec() };
+                return Flow::Head;
+            }
+            Err(refusal) => {
+                self.refuse(index, &refusal, upgrade::is_head_method(bytes));
+                return Flow::Stream;
+            }
+            Ok(Head::Complete(request, head_bytes)) => {
+                if let Some((to, is_placed)) = self.elsewhere(&request, is_placed) {
+                    let bytes = bytes.to_vec();
+                    self.close_slot(index);
+                    self.stats.handed_away += 1;
+                    return Flow::Moved(Moved { to, bytes, is_placed });
+                }
+                self.push_own(index, |out| upgrade::accept(&request, out));
+                head_bytes
+            }
+        };
+        self.open(id);
+        self.read_frames(index, &mut bytes[head_bytes..]);
+        Flow::Stream
+    }
+
+    /// The core that is to have this connection, if it is not this one.
+    fn elsewhere(&self, request: &upgrade::Request<'_>, is_placed: bool) -> Option<(CoreId, bool)> {
+        if is_placed || self.settings.app != App::Rooms || self.settings.cores == 1 {
+            return None;
+        }
+        let room_code = request.room_code()?;
+        let home = placement::home(self.settings.seed, &room_code, self.settings.cores);
+        if home != self.settings.core {
+            return Some((home, false));
+        }
+        let core = self.emptiest_core(&room_code)?;
+        (core != self.settings.core).then_some((core, true))
+    }
+
+    fn open(&mut self, id: ConnectionId) {
+        self.stats.upgraded += 1;
+        let ws_id = self.draw_id();
+        let connection = &mut self.connections[id.index as usize];
+        connection.phase = Phase::Open;
+        connection.ws_id = ws_id;
+        self.deadlines.arm_ping(id, self.now);
+        if self.settings.app == App::Broadcast {
+            let place = self.audiences[0].add(id.index);
+            connection.membership = Membership::Member { audience: 0, place, home_place: 0 };
+        }
+    }
+
+    fn refuse(&mut self, index: u32, refusal: &Refusal, is_head_method: bool) {
+        self.stats.refused_heads += 1;
+        self.push_own(index, |out| refusal.write(is_head_method, out));
+        self.begin_closing(index);
+    }
+
+    fn read_frames(&mut self, index: u32, bytes: &mut [u8]) {
+        let limits = self.settings.limits.decoder();
+        let mut input = bytes;
+        // Out of the table while its events are handled, since they borrow from it.
+        let mut decoder = std::mem::take(&mut self.connections[index as usize].decoder);
+        while self.connections[index as usize].phase == Phase::Open {
+            match decoder.next(&mut input, &limits) {
+                Ok(Some(event)) => self.handle_event(index, event),
+                Ok(None) => {
+                    self.connections[index as usize].decoder = decoder;
+                    return;
+                }
+                Err(reason) => {
+                    match reason {
+                        Reason::TooBig => self.stats.messages_too_big += 1,
+                        _ => self.stats.protocol_errors += 1,
+                    }
+                    self.close(index, reason);
+                }
+            }
+        }
+    }
+
+    fn handle_event(&mut self, index: u32, event: Event<'_>) {
+        self.connections[index as usize].pings_unanswered = 0;
+        match event {
+            Event::Text(payload) => self.handle_message(index, Opcode::Text, payload),
+            Event::Binary(payload) => self.handle_message(index, Opcode::Binary, payload),
+            Event::Ping(payload) => self.push_own(index, |out| frame::push_frame(out, Opcode::Pong, payload)),
+            Event::Pong => {}
+            Event::Close(payload) => self.close(index, close::reply(payload)),
+        }
+    }
+
+    fn handle_message(&mut self, index: u32, opcode: Opcode, payload: &mut [u8]) {
+        self.stats.messages_received += 1;
+        match self.settings.app {
+            // The old server read binary frames as text too.
+            App::Rooms => self.handle_text(index, payload),
+            App::Echo => self.push_own(index, |out| frame::push_frame(out, opcode, payload)),
+            App::Broadcast => {
+                let mut frames = std::mem::take(&mut self.scratch);
+                frame::push_frame(&mut frames, opcode, payload);
+                self.append(0, &frames, None);
+                for peer in (0..self.settings.cores).filter(|peer| *peer != self.settings.core.0) {
+                    let link = &mut self.links[usize::from(peer)];
+                    if link.is_full() {
+                        self.stats.mesh_broadcasts_dropped += 1;
+                    } else {
+                        link.push(Envelope::Everyone { frames: frames.clone() });
+                    }
+                }
+                frames.clear();
+                self.scratch = frames;
+            }
+        }
+    }
+
+    /// Says why, and that nothing follows. The member leaves its room at once.
+    pub(super) fn close(&mut self, index: u32, reason: Reason) {
+        if self.connections[index as usize].phase != Phase::Open {
+            return;
+        }
+        self.leave(index);
+        self.push_own(index, |out| close::push_frame(out, reason));
+        self.begin_closing(index);
+    }
+
+    fn begin_closing(&mut self, index: u32) {
+        let connection = &mut self.connections[index as usize];
+        if connection.phase == Phase::Gone {
+            return;
+        }
+        connection.phase = Phase::Closing { is_shut: false, peer_ended: false };
+        connection.head = Vec::new();
+        let id = connection.id(index);
+        self.deadlines.arm_close(id, self.now);
+    }
+
+    /// Once the last bytes are sent: ends our side, or lets go if the peer has ended its own.
+    pub(super) fn finish_closing(&mut self, index: u32) {
+        let connection = &mut self.connections[index as usize];
+        let id = connection.id(index);
+        let is_sent = connection.outbox.is_empty() && !connection.outbox.is_in_flight();
+        match &mut connection.phase {
+            Phase::Closing { peer_ended: true, .. } if is_sent => self.drop_connection(index, false),
+            Phase::Closing { is_shut, .. } if is_sent && !*is_shut => {
+                *is_shut = true;
+                self.actions.push_back(Action::Shutdown(id));
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Time as data: which deadline is next, and what happens at it.
+//!
+//! Connections wait for one of three constant delays, so each kind is a queue in order of time, with no
+//! timer per connection: a stale entry is dropped when it comes up. Rooms have a heap. The driver asks for
+//! the next deadline only to know how long it may sleep.
+
+use super::{Action, Shard};
+use crate::connection::Phase;
+use crate::ids::{ConnectionId, RoomId};
+use crate::limits::Limits;
+use crate::time::{MS, Now};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use wire::frame::{self, Opcode};
+
+/// Connections' deadlines are rounded up to this, so that thousands of them wake a core a few times a
+/// second and not one by one.
+const GRANULE_US: i64 = 100 * MS;
+
+/// All deadlines of a shard.
+pub(super) struct Deadlines {
+    head: DelayQueue,
+    ping: DelayQueue,
+    close: DelayQueue,
+    rooms: BinaryHeap<Reverse<(i64, u32, u32)>>,
+}
+
+/// Deadlines that all lie the same delay after they were armed, and so come up in the order armed.
+struct DelayQueue {
+    delay_us: i64,
+    queue: VecDeque<(i64, ConnectionId)>,
+}
+
+impl DelayQueue {
+    fn new(delay_ms: u32) -> DelayQueue {
+        DelayQueue { delay_us: i64::from(delay_ms) * MS, queue: VecDeque::new() }
+    }
+
+    fn arm(&mut self, connection: ConnectionId, now: Now) {
+        let due_us = now.master_us + self.delay_us;
+        let rounded_us = due_us + (GRANULE_US - due_us.rem_euclid(GRANULE_US)) % GRANULE_US;
+        self.queue.push_back((rounded_us, connection));
+    }
+
+    fn next_us(&self) -> Option<i64> {
+        self.queue.front().map(|(due_us, _)| *due_us)
+    }
+
+    fn due(&mut self, now: Now) -> Option<ConnectionId> {
+        (self.next_us()? <= now.master_us).then(|| self.queue.pop_front())?.map(|(_, connection)| connection)
+    }
+}
+
+impl Deadlines {
+    pub(super) fn new(limits: &Limits) -> Deadlines {
+        Deadlines {
+            head: DelayQueue::new(limits.head_timeout_ms),
+            ping: DelayQueue::new(limits.ping_interval_ms),
+            close: DelayQueue::new(limits.close_timeout_ms),
+            rooms: BinaryHeap::new(),
+        }
+    }
+
+    pub(super) fn arm_head(&mut self, connection: ConnectionId, now: Now) {
+        self.head.arm(connection, now);
+    }
+
+    pub(super) fn arm_ping(&mut self, connection: ConnectionId, now: Now) {
+        self.ping.arm(connection, now);
+    }
+
+    pub(super) fn arm_close(&mut self, connection: ConnectionId, now: Now) {
+        self.close.arm(connection, now);
+    }
+
+    pub(super) fn arm_room(&mut self, due_us: i64, room: RoomId) {
+        self.rooms.push(Reverse((due_us, room.index, room.generation)));
+    }
+}
+
+impl Shard {
+    pub(super) fn next_deadline(&mut self) -> Option<i64> {
+        // Stale entries at a front would wake the core for nothing.
+        while self.deadlines.head.queue.front().is_some_and(|(_, id)| !self.is_in(*id, Phase::Head)) {
+            self.deadlines.head.queue.pop_front();
+        }
+        while self.deadlines.ping.queue.front().is_some_and(|(_, id)| !self.is_in(*id, Phase::Open)) {
+            self.deadlines.ping.queue.pop_front();
+        }
+        while self.deadlines.close.queue.front().is_some_and(|(_, id)| self.live(*id).is_none()) {
+            self.deadlines.close.queue.pop_front();
+        }
+        let queues = [&self.deadlines.head, &self.deadlines.ping, &self.deadlines.close];
+        let room_us = self.deadlines.rooms.peek().map(|Reverse((due_us, ..))| *due_us);
+        queues.into_iter().filter_map(DelayQueue::next_us).chain(room_us).min()
+    }
+
+    fn is_in(&self, id: ConnectionId, phase: Phase) -> bool {
+        self.live(id).is_some_and(|index| self.connections[index as usize].phase == phase)
+    }
+
+    pub(super) fn fire(&mut self, now: Now) {
+        while let Some(id) = self.deadlines.head.due(now) {
+            if self.is_in(id, Phase::Head) {
+                self.stats.head_timeouts += 1;
+                self.drop_connection(id.index, true);
+            }
+        }
+        while let Some(id) = self.deadlines.ping.due(now) {
+            if self.is_in(id, Phase::Open) {
+                self.ping(id, now);
+            }
+        }
+        while let Some(id) = self.deadlines.close.due(now) {
+            if let Some(index) = self.live(id)
+                && matches!(self.connections[index as usize].phase, Phase::Closing { .. })
+            {
+                self.stats.close_timeouts += 1;
+                self.drop_connection(index, true);
+            }
+        }
+        self.fire_rooms(now);
+    }
+
+    fn ping(&mut self, id: ConnectionId, now: Now) {
+        let connection = &mut self.connections[id.index as usize];
+        if u32::from(connection.pings_unanswered) >= self.settings.limits.pings_unanswered_max {
+            self.stats.pings_unanswered += 1;
+            self.drop_connection(id.index, true);
+            return;
+        }
+        connection.pings_unanswered += 1;
+        self.push_own(id.index, |out| frame::push_frame(out, Opcode::Ping, b""));
+        self.deadlines.arm_ping(id, now);
+    }
+
+    fn fire_rooms(&mut self, now: Now) {
+        while let Some(Reverse((due_us, index, generation))) = self.deadlines.rooms.peek().copied() {
+            if due_us > now.master_us {
+                break;
+            }
+            self.deadlines.rooms.pop();
+            let Some(room) = self.rooms.get_mut(index as usize) else { continue };
+            if room.id.generation != generation || room.timer_us != Some(due_us) {
+                continue;
+            }
+            room.timer_us = None;
+            let mut frames = std::mem::take(&mut self.scratch);
+            room.handle_deadline(now, &mut frames);
+            self.broadcast(index, &mut frames, None);
+            self.scratch = frames;
+            self.arm_room(index);
+        }
+    }
+
+    /// Tells the driver to let go of a connection, which leaves its room at once.
+    pub(super) fn drop_connection(&mut self, index: u32, reset: bool) {
+        self.leave(index);
+        let connection = &mut self.connections[index as usize];
+        connection.phase = Phase::Gone;
+        connection.outbox.clear();
+        self.actions.push_back(Action::Drop { connection: connection.id(index), reset });
+    }
+}

@@ -1,0 +1,250 @@
+//! Who gets what: answers to one, events to a room's members wherever they are, and the end of a turn.
+//!
+//! Frames reach outboxes, or the place in an audience's batch that is theirs, when the message is handled:
+//! someone who joins later in the turn does not get them. Only sends wait for the end of the turn.
+
+use super::Shard;
+use crate::connection::{Membership, Phase};
+use crate::envelope::Envelope;
+use crate::ids::{ConnectionId, CoreId, MemberId, RoomId};
+use crate::limits::{AUDIENCE_PROMPT_MAX, BULK_SENDS_PER_TURN_MAX, POOL_BUFFER_BYTES_MAX, POOL_BUFFERS_MAX};
+use crate::outbox::Chunk;
+use crate::room::Room;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+/// Connections with something to send, in the order they are to be served.
+#[derive(Default)]
+pub(super) struct Ready {
+    prompt: VecDeque<u32>,
+    /// Members of large audiences, served after the others and a slice at a time.
+    bulk: VecDeque<u32>,
+    bulk_sent: usize,
+    /// Audiences with a batch.
+    audiences: Vec<u32>,
+    /// Connections whose outbox ran over. They go when the turn ends, as whoever found out may still be
+    /// at work on their room.
+    overflowed: Vec<ConnectionId>,
+    /// Members that missed something because a link was full. They go when the turn ends.
+    missed: Vec<Missed>,
+}
+
+/// Who missed something.
+#[derive(Clone, Copy)]
+pub(super) enum Missed {
+    /// A room's members on one core.
+    Core(RoomId, CoreId),
+    /// One member.
+    One(MemberId),
+}
+
+impl Ready {
+    pub(super) fn next(&mut self) -> Option<u32> {
+        self.prompt.pop_front().or_else(|| {
+            (self.bulk_sent < BULK_SENDS_PER_TURN_MAX)
+                .then(|| self.bulk.pop_front())?
+                .inspect(|_| self.bulk_sent += 1)
+        })
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.prompt.is_empty() && self.bulk.is_empty() && self.audiences.is_empty()
+    }
+}
+
+impl Shard {
+    /// Ends the turn: every audience's batch reaches its members' outboxes. Linear in those members.
+    pub fn flush(&mut self) {
+        self.ready.bulk_sent = 0;
+        loop {
+            // Who leaves here is told of to others, which fills batches and, on full links, costs more.
+            if let Some(missed) = self.ready.missed.pop() {
+                self.evict(missed);
+            } else if let Some(id) = self.ready.overflowed.pop() {
+                self.overflow(id);
+            } else if let Some(audience) = self.ready.audiences.pop() {
+                self.serve(audience);
+            } else {
+                break;
+            }
+        }
+    }
+
+    /// Gives every listener its part of the batch. Must not join or leave while iterating.
+    fn serve(&mut self, audience: u32) {
+        let Some(audience) = self.audiences.get_mut(audience as usize) else { return };
+        let batch = std::mem::replace(&mut audience.batch, self.pool.pop().unwrap_or_default());
+        let batch = Rc::new(batch);
+        let is_bulk = audience.listeners.len() > AUDIENCE_PROMPT_MAX;
+        for listener in &mut audience.listeners {
+            let start = std::mem::take(&mut listener.cursor) as usize;
+            if start == batch.len() {
+                continue;
+            }
+            let connection = &mut self.connections[listener.connection as usize];
+            connection.outbox.push_shared(&batch, start);
+            if connection.outbox.owed_bytes() > self.settings.limits.outbox_bytes_max {
+                self.ready.overflowed.push(connection.id(listener.connection));
+            } else if !connection.is_listed && !connection.outbox.is_in_flight() {
+                connection.is_listed = true;
+                let list = if is_bulk { &mut self.ready.bulk } else { &mut self.ready.prompt };
+                list.push_back(listener.connection);
+            }
+        }
+        if let Some(batch) = Rc::into_inner(batch) {
+            self.recycle(batch);
+        }
+    }
+
+    /// Writes a connection's own bytes, after what its audience has for it so far.
+    pub(super) fn push_own(&mut self, index: u32, write: impl FnOnce(&mut Vec<u8>)) {
+        let connection = &mut self.connections[index as usize];
+        let is_over = connection.outbox.owed_bytes() > self.settings.limits.outbox_bytes_max;
+        if is_over || !matches!(connection.phase, Phase::Open | Phase::Head) {
+            return;
+        }
+        let own = connection.outbox.own(&mut self.pool);
+        if let Membership::Member { audience, place, .. } = connection.membership {
+            own.extend_from_slice(self.audiences[audience as usize].catch_up(place));
+        }
+        write(own);
+        self.stats.frames_queued += 1;
+        if connection.outbox.owed_bytes() > self.settings.limits.outbox_bytes_max {
+            self.ready.overflowed.push(connection.id(index));
+        } else {
+            self.list(index);
+        }
+    }
+
+    /// Puts a connection in line for sending, unless it is, or has a send in flight.
+    pub(super) fn list(&mut self, index: u32) {
+        let connection = &mut self.connections[index as usize];
+        if !connection.is_listed && !connection.outbox.is_in_flight() {
+            connection.is_listed = true;
+            self.ready.prompt.push_back(index);
+        }
+    }
+
+    /// A reader that does not keep up: nothing more is sent, and it leaves.
+    fn overflow(&mut self, id: ConnectionId) {
+        if let Some(index) =
+            self.live(id).filter(|index| self.connections[*index as usize].phase != Phase::Gone)
+        {
+            self.stats.outboxes_overflowed += 1;
+            self.drop_connection(index, true);
+        }
+    }
+
+    /// Frames to one member, wherever its socket is. Empties `frames`.
+    pub(super) fn reply(&mut self, to: MemberId, frames: &mut Vec<u8>, is_ping: bool) {
+        if frames.is_empty() {
+            return;
+        }
+        if to.core == self.settings.core {
+            if let Some(index) = self.live(to.connection) {
+                self.push_own(index, |out| out.extend_from_slice(frames));
+            }
+            frames.clear();
+            return;
+        }
+        let link = &mut self.links[usize::from(to.core.0)];
+        if !link.is_full() {
+            let frames = std::mem::take(frames);
+            link.push(Envelope::ToOne { connection: to.connection, frames, is_ping });
+        } else if is_ping {
+            self.stats.mesh_pings_dropped += 1;
+            frames.clear();
+        } else {
+            frames.clear();
+            self.ready.missed.push(Missed::One(to));
+        }
+    }
+
+    /// Frames to all members of a room but `except`: once into the local batch, once to each other core
+    /// with members. Empties `frames`.
+    pub(super) fn broadcast(&mut self, room: u32, frames: &mut Vec<u8>, except: Option<MemberId>) {
+        if frames.is_empty() {
+            return;
+        }
+        let audience = self.rooms[room as usize].audience as u32;
+        let here = except.filter(|except| except.core == self.settings.core).map(|except| except.connection);
+        self.append(audience, frames, here);
+        let Room { id, remote, .. } = &self.rooms[room as usize];
+        for (core, _) in remote {
+            let there = except.filter(|except| except.core == *core).map(|except| except.connection);
+            let link = &mut self.links[usize::from(core.0)];
+            if link.is_full() {
+                self.ready.missed.push(Missed::Core(*id, *core));
+            } else {
+                link.push(Envelope::ToAll { room: *id, frames: frames.clone(), except: there });
+            }
+        }
+        frames.clear();
+    }
+
+    /// Adds frames to an audience's batch, for all listeners but one. Constant, whatever their number.
+    pub(super) fn append(&mut self, audience: u32, frames: &[u8], except: Option<ConnectionId>) {
+        let except = except.and_then(|id| self.live(id)).and_then(|index| {
+            match self.connections[index as usize].membership {
+                Membership::Member { audience: of, place, .. } if of == audience => Some((index, place)),
+                _ => None,
+            }
+        });
+        if let Some((index, place)) = except {
+            let audience = &mut self.audiences[audience as usize];
+            if audience.listeners.len() == 1 {
+                return;
+            }
+            // What it has not got yet goes to its own outbox, so that its cursor can skip these frames.
+            if audience.is_behind(place) {
+                let connection = &mut self.connections[index as usize];
+                connection.outbox.own(&mut self.pool).extend_from_slice(audience.catch_up(place));
+                self.list(index);
+            }
+        }
+        let audience_slot = audience;
+        let audience = &mut self.audiences[audience as usize];
+        if audience.listeners.is_empty() {
+            return;
+        }
+        if audience.batch.is_empty() {
+            self.ready.audiences.push(audience_slot);
+        }
+        audience.batch.extend_from_slice(frames);
+        self.stats.deliveries += audience.listeners.len() as u64 - u64::from(except.is_some());
+        if let Some((_, place)) = except {
+            audience.listeners[place as usize].cursor = audience.batch.len() as u32;
+        }
+    }
+
+    /// The kernel took `bytes` of the send in flight; a whole chunk comes back for its memory.
+    pub fn handle_sent(&mut self, id: ConnectionId, bytes: usize, done: Option<Chunk>) {
+        match done {
+            Some(Chunk::Own(buffer)) => self.recycle(buffer),
+            Some(Chunk::Shared { batch, .. }) => {
+                if let Some(buffer) = Rc::into_inner(batch) {
+                    self.recycle(buffer);
+                }
+            }
+            None => {}
+        }
+        let Some(index) = self.live(id) else { return };
+        let connection = &mut self.connections[index as usize];
+        connection.outbox.sent(bytes);
+        if connection.outbox.is_in_flight() {
+            return;
+        }
+        if !connection.outbox.is_empty() {
+            self.list(index);
+        } else {
+            self.finish_closing(index);
+        }
+    }
+
+    fn recycle(&mut self, mut buffer: Vec<u8>) {
+        if (1..=POOL_BUFFER_BYTES_MAX).contains(&buffer.capacity()) && self.pool.len() < POOL_BUFFERS_MAX {
+            buffer.clear();
+            self.pool.push(buffer);
+        }
+    }
+}

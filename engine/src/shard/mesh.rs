@@ -1,0 +1,50 @@
+//! Envelopes from peers: each is carried out as it arrives, in order.
+
+use super::Shard;
+use crate::connection::Membership;
+use crate::envelope::Envelope;
+use crate::limits::MESH_FULL;
+use crate::time::Now;
+
+impl Shard {
+    /// A peer's envelope.
+    pub fn handle_envelope(&mut self, envelope: Envelope, now: Now) {
+        self.now = now;
+        self.stats.envelopes_received += 1;
+        match envelope {
+            Envelope::Join(join) => self.admit(*join),
+            Envelope::Leave { member, ticket } => self.handle_leave(member, ticket),
+            Envelope::Request { from, mut text, .. } => self.handle_travelled(from, &mut text),
+            Envelope::Joined { connection, ticket, room, frames } => {
+                self.handle_joined(connection, ticket, room, &frames);
+            }
+            Envelope::ToOne { connection, frames, .. } => {
+                if let Some(index) = self.live(connection) {
+                    self.push_own(index, |out| out.extend_from_slice(&frames));
+                }
+            }
+            Envelope::ToAll { room, frames, except } => {
+                if let Some(audience) = self.audiences_elsewhere.get(&room) {
+                    self.append(*audience, &frames, except);
+                }
+            }
+            Envelope::Evict { room } => self.close_audience(room),
+            Envelope::EvictOne { connection } => {
+                if let Some(index) = self.live(connection) {
+                    self.close(index, MESH_FULL);
+                }
+            }
+            Envelope::Everyone { frames } => self.append(0, &frames, None),
+        }
+    }
+
+    fn close_audience(&mut self, room: crate::ids::RoomId) {
+        let Some(audience) = self.audiences_elsewhere.get(&room).copied() else { return };
+        let listeners = self.audiences[audience as usize].listeners.iter();
+        let connections: Vec<u32> = listeners.map(|listener| listener.connection).collect();
+        for index in connections {
+            debug_assert!(matches!(self.connections[index as usize].membership, Membership::Member { .. }));
+            self.close(index, MESH_FULL);
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! What clients ask, at the core of their socket and at their room's home.
+//!
+//! A time_ping without a room is answered where it arrives; a join is the member's core's business; all
+//! else is decided by the room's home, in the order it arrives there. A member elsewhere gets the same
+//! treatment: its text travels before parsing, and comes through the same door.
+
+use super::Shard;
+use crate::connection::Membership;
+use crate::envelope::Envelope;
+use crate::ids::{CoreId, MemberId};
+use crate::limits::{Authz, MESH_FULL};
+use crate::placement;
+use crate::readiness::Readiness;
+use wire::answer::{Answer, Ms};
+use wire::json::{Number, Value};
+use wire::request::{Message, Request};
+
+impl Shard {
+    /// A message of one of this shard's connections.
+    pub(super) fn handle_text(&mut self, index: u32, text: &mut [u8]) {
+        let Some(mut parser) = self.parser.take() else { return };
+        // Parsing changes the text in place, so what may have to travel is kept before.
+        let kept = self.may_travel(index).then(|| text.to_vec());
+        let result = parser.parse(text, |message| self.route(index, message, kept));
+        self.parser = Some(parser);
+        if result.is_err() {
+            self.stats.messages_ignored += 1;
+        }
+    }
+
+    /// A message that travelled from another core.
+    pub(super) fn handle_travelled(&mut self, from: MemberId, text: &mut [u8]) {
+        let Some(mut parser) = self.parser.take() else { return };
+        let result = parser.parse(text, |message| self.decide(from, message));
+        self.parser = Some(parser);
+        debug_assert!(result.is_ok(), "it was parsed where it came from");
+    }
+
+    /// True if the connection's room may have its home elsewhere.
+    fn may_travel(&self, index: u32) -> bool {
+        let elsewhere = match &self.connections[index as usize].membership {
+            Membership::None => false,
+            Membership::Joining(_) => true,
+            Membership::Member { audience, .. } => {
+                self.audiences[*audience as usize].room.home != self.settings.core
+            }
+        };
+        elsewhere || (self.settings.authz == Authz::Off && self.settings.cores > 1)
+    }
+
+    fn route(&mut self, index: u32, message: Message<'_, '_>, kept: Option<Vec<u8>>) {
+        let from = self.member_id(index);
+        if let (Request::Join { user_id, host_id }, Some(room_code)) = (&message.request, message.room_code) {
+            let owned = |value: &Option<Value<'_, '_>>| value.map(|value| value.to_json());
+            self.join(index, room_code, owned(user_id), owned(host_id));
+            return;
+        }
+        let home = message.room_code.map_or(self.settings.core, |room_code| self.home_for(index, room_code));
+        let Some(text) = kept.filter(|_| home != self.settings.core) else {
+            self.decide(from, message);
+            return;
+        };
+        let is_ping = matches!(message.request, Request::TimePing { .. });
+        let link = &mut self.links[usize::from(home.0)];
+        if !link.is_full() {
+            link.push(Envelope::Request { from, text: text.into(), is_ping });
+        } else if is_ping {
+            self.stats.mesh_pings_dropped += 1;
+        } else {
+            self.stats.mesh_evicted += 1;
+            self.close(index, MESH_FULL);
+        }
+    }
+
+    /// Where a connection's requests about a room are decided: its own room's home, wherever that is, so
+    /// that they arrive in order with its join; or anyone's, if anyone may ask.
+    fn home_for(&self, index: u32, room_code: &str) -> CoreId {
+        if self.settings.authz == Authz::Off {
+            return placement::home(self.settings.seed, room_code, self.settings.cores);
+        }
+        match &self.connections[index as usize].membership {
+            Membership::None => self.settings.core,
+            Membership::Joining(joining) => joining.home,
+            Membership::Member { audience, .. } => self.audiences[*audience as usize].room.home,
+        }
+    }
+
+    /// At the home of the room it names, if it names one: the request is carried out.
+    fn decide(&mut self, from: MemberId, message: Message<'_, '_>) {
+        let room_code = message.room_code.unwrap_or_default();
+        let standing = self
+            .standing(from)
+            .filter(|(room, _)| *self.rooms[*room as usize].code == *room_code)
+            .map(|(room, place)| (room, Some(place)));
+        let stranger = || {
+            let room = *self.rooms_by_code.get(room_code)?;
+            (self.settings.authz == Authz::Off).then_some((room, None))
+        };
+        let standing = standing.or_else(stranger);
+        if let Request::TimePing { id, t0 } = message.request {
+            self.answer_ping(from, id, t0, standing.map(|(room, _)| room));
+            return;
+        }
+        let Some((room, place)) = standing else {
+            self.stats.messages_unauthorised += 1;
+            return;
+        };
+        match message.request {
+            Request::PlaybackState | Request::Sync | Request::SyncCheck { .. } => {
+                self.answer_query(from, room, &message.request);
+            }
+            Request::Ready { check_id, rtt_ms } => match place {
+                Some(place) => self.ready(from, room, place, check_id, rtt_ms),
+                None => self.stats.messages_unauthorised += 1,
+            },
+            _ if !self.may_command(room, place) => self.stats.messages_unauthorised += 1,
+            command => self.command(room, &command),
+        }
+    }
+
+    fn may_command(&self, room: u32, place: Option<u32>) -> bool {
+        match self.settings.authz {
+            Authz::Member | Authz::Off => true,
+            Authz::Host => place.is_some_and(|place| self.rooms[room as usize].is_host(place as usize)),
+        }
+    }
+
+    fn answer_ping(
+        &mut self,
+        from: MemberId,
+        id: Option<Value<'_, '_>>,
+        t0: Option<Value<'_, '_>>,
+        room: Option<u32>,
+    ) {
+        let now = self.now;
+        let room = room.map(|room| &self.rooms[room as usize]);
+        let offset = t0.and_then(|t0| t0.as_f64()).map(|t0| {
+            let unix_ms = now.unix_us as f64 / 1000.0;
+            Number(unix_ms - (t0 + unix_ms) / 2.0)
+        });
+        let pong = Answer::TimePong {
+            id,
+            t0,
+            server_time_unix: Ms(now.unix_us),
+            server_time_monotonic: Ms(now.master_us),
+            time_offset: offset,
+            playback_position: Ms(room.map_or(0, |room| room.position_us(now))),
+            is_playing: room.is_some_and(|room| room.is_playing()),
+            master_clock: Ms(now.master_us),
+        };
+        if from.core == self.settings.core {
+            self.push_own(from.connection.index, |out| pong.push_frame(out));
+        } else {
+            let mut frames = Vec::new();
+            pong.push_frame(&mut frames);
+            self.reply(from, &mut frames, true);
+        }
+    }
+
+    fn answer_query(&mut self, from: MemberId, room: u32, request: &Request<'_, '_>) {
+        let asked = &self.rooms[room as usize];
+        let mut frames = std::mem::take(&mut self.scratch);
+        match request {
+            Request::SyncCheck { client_position_ms } => {
+                asked.write_resync(*client_position_ms, self.now, &mut frames);
+            }
+            Request::Sync if !asked.is_playing() => {}
+            _ => asked.write_snapshot(self.now, &mut frames),
+        }
+        self.reply(from, &mut frames, false);
+        self.scratch = frames;
+    }
+
+    fn ready(&mut self, from: MemberId, room: u32, place: u32, check_id: Option<&str>, rtt_ms: Option<f64>) {
+        let now = self.now;
+        let mut frames = std::mem::take(&mut self.scratch);
+        let place = place as usize;
+        let outcome = self.rooms[room as usize].ready(place, check_id, rtt_ms, now, &mut frames);
+        self.stats.stale_readiness += u64::from(outcome.stale);
+        self.broadcast(room, &mut frames, None);
+        if outcome.tell_others {
+            self.rooms[room as usize].write_device_ready(place, now, &mut frames);
+            self.broadcast(room, &mut frames, Some(from));
+        } else {
+            self.stats.device_ready_coalesced += 1;
+        }
+        self.rooms[room as usize].write_catch_up(now, &mut frames);
+        self.reply(from, &mut frames, false);
+        self.scratch = frames;
+        self.arm_room(room);
+    }
+
+    fn command(&mut self, room: u32, command: &Request<'_, '_>) {
+        let now = self.now;
+        let check_id = self.draw_id();
+        let mut frames = std::mem::take(&mut self.scratch);
+        let commanded = &mut self.rooms[room as usize];
+        match command {
+            Request::Play { audio_url, duration, start_delay_ms, rtt_ms } => {
+                let duration = duration.map(|duration| duration.to_json());
+                let us = now.master_us;
+                let readiness = Readiness::new(check_id, audio_url, duration, *start_delay_ms, *rtt_ms, us);
+                if !commanded.prepare(readiness, now, &mut frames) {
+                    self.stats.messages_ignored += 1;
+                }
+            }
+            Request::Pause => commanded.pause(now, &mut frames),
+            Request::Resume { start_delay_ms } => commanded.resume(*start_delay_ms, now, &mut frames),
+            Request::Seek { position_ms } => commanded.seek(*position_ms, now, &mut frames),
+            Request::TrackChange { track } => commanded.change_track(*track, now, &mut frames),
+            _ => {}
+        }
+        self.broadcast(room, &mut frames, None);
+        self.scratch = frames;
+        self.arm_room(room);
+    }
+}

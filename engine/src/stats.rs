@@ -1,0 +1,82 @@
+//! What a shard counts: plain integers, read by whoever publishes them.
+
+macro_rules! counters {
+    ($($(#[$comment:meta])* $name:ident,)*) => {
+        /// Counters since the shard's start, in events, and gauges. Adding to one costs an add.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub struct Stats {
+            $($(#[$comment])* pub $name: u64,)*
+        }
+
+        impl Stats {
+            /// How many figures there are.
+            pub const COUNT: usize = [$(stringify!($name)),*].len();
+            /// Their names, in the order of [`Stats::to_array`].
+            pub const NAMES: [&'static str; Stats::COUNT] = [$(stringify!($name)),*];
+
+            /// The figures alone.
+            pub fn to_array(&self) -> [u64; Stats::COUNT] {
+                [$(self.$name),*]
+            }
+
+            /// The figures by name.
+            pub fn from_array(figures: &[u64; Stats::COUNT]) -> Stats {
+                let [$($name),*] = *figures;
+                Stats { $($name),* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Gauge: slots in use, from accept to the close of the descriptor.
+    connections,
+    /// Gauge: rooms whose home is this shard.
+    rooms,
+    /// Sockets accepted.
+    accepted,
+    /// Answered with 101.
+    upgraded,
+    /// Answered with anything else.
+    refused_heads,
+    /// Closed for a head that did not come in time.
+    head_timeouts,
+    /// Given to another core before the upgrade.
+    handed_away,
+    /// Taken from another core before the upgrade.
+    handed_in,
+    /// Text and binary messages, whole.
+    messages_received,
+    /// Messages that were no request.
+    messages_ignored,
+    /// Requests from someone who may not make them.
+    messages_unauthorised,
+    /// Frames for one connection.
+    frames_queued,
+    /// Frames for a room's members, counted once for each member here.
+    deliveries,
+    /// Connections that broke RFC 6455 (1002, 1007, 1008).
+    protocol_errors,
+    /// Connections closed with 1009.
+    messages_too_big,
+    /// Connections aborted because they did not read.
+    outboxes_overflowed,
+    /// Connections aborted because they did not answer pings.
+    pings_unanswered,
+    /// Connections reset because they did not end after our close frame.
+    close_timeouts,
+    /// device_ready frames that large rooms did without.
+    device_ready_coalesced,
+    /// Answers to another handshake than the pending one.
+    stale_readiness,
+    /// Envelopes that went to peers.
+    envelopes_sent,
+    /// Envelopes that came from peers.
+    envelopes_received,
+    /// time_pings and time_pongs dropped because a link was full.
+    mesh_pings_dropped,
+    /// Broadcast app: frames that a peer did without because a link was full.
+    mesh_broadcasts_dropped,
+    /// Members that had to come back (1013) because a link was full.
+    mesh_evicted,
+}

@@ -1,0 +1,313 @@
+//! A connection's life and its bounds: heads, closes, pings, outboxes, and how bytes are split.
+
+mod world;
+
+use engine::{App, Limits};
+use expect_test::{Expect, expect};
+use wire::frame::Opcode;
+use world::{Setup, World, masked_frame, run};
+
+fn check(setup: &Setup, script: &str, expected: &Expect) {
+    expected.assert_eq(&run(setup, script));
+}
+
+const REQUEST: &[u8] = b"GET /ws/sync?roomCode=R&userId=u HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\
+    Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
+#[test]
+fn every_split_of_a_session_in_two_and_byte_by_byte_ends_alike() {
+    let mut session = REQUEST.to_vec();
+    session
+        .extend(masked_frame(Opcode::Text, br#"{"type":"join","roomCode":"R","userId":"u","hostId":"u"}"#));
+    session.extend(masked_frame(Opcode::Ping, b"beat"));
+    let mut fragment = masked_frame(Opcode::Text, br#"{"type":"SEEK","roomCode":"R","#);
+    fragment[0] &= 0x7f;
+    session.extend(fragment);
+    session.extend(masked_frame(Opcode::Pong, b""));
+    let mut fragment = masked_frame(Opcode::Text, br#""seekPositionMs":77,"title":""#);
+    fragment[0] &= 0x70;
+    session.extend(fragment);
+    let mut fragment = masked_frame(Opcode::Text, "é✨\"}".as_bytes());
+    fragment[0] &= 0xf0;
+    session.extend(fragment);
+    let long = format!(r#"{{"type":"PAUSE","roomCode":"R","pad":"{}"}}"#, "x".repeat(300));
+    session.extend(masked_frame(Opcode::Text, long.as_bytes()));
+    session.extend(masked_frame(Opcode::Close, &1000u16.to_be_bytes()));
+    let play = |pieces: &mut dyn Iterator<Item = &[u8]>| {
+        let mut world = World::new(&Setup::default());
+        world.open("A", 0);
+        for piece in pieces {
+            world.deliver("A", &mut piece.to_vec());
+            world.settle();
+        }
+        world.log
+    };
+    let whole = play(&mut std::iter::once(&session[..]));
+    expect![[r#"
+        0 A 101 on core 0
+        0 A joined roomCode:R, wsId:<A>, hostUserId:u, isHost:true
+        0 A playback_state currentTrack:null, isPlaying:false, playbackPosition:0, duration:null
+        0 A pong [98, 101, 97, 116]
+        0 A SEEK seekPositionMs:77, masterClockMs:300, seekDelayMs:300
+        0 A PAUSE pausedAtMs:-223, masterClockMs:0
+        0 A close 1000
+        0 A fin
+    "#]]
+    .assert_eq(&whole);
+    for cut in 1..session.len() {
+        let (front, back) = session.split_at(cut);
+        assert_eq!(play(&mut [front, back].into_iter()), whole, "cut at {cut}");
+    }
+    assert_eq!(play(&mut session.chunks(1)), whole, "byte by byte");
+}
+
+#[test]
+fn what_is_wrong_with_a_connection_is_its_close_code() {
+    let close_of = |bytes: &[u8]| {
+        let mut world = World::new(&Setup { app: App::Echo, ..Setup::default() });
+        world.connect("A", 0, "/");
+        world.settle();
+        world.log.clear();
+        world.deliver("A", &mut bytes.to_vec());
+        world.settle();
+        assert!(world.log.ends_with("0 A fin\n"), "{}", world.log);
+        world.log.lines().next().unwrap().to_owned()
+    };
+    let masked = |first: u8, payload: &[u8]| {
+        let mut frame = masked_frame(Opcode::Text, payload);
+        frame[0] = first;
+        frame
+    };
+    assert_eq!(close_of(&[0x81, 0x01, b'x']), "0 A close 1002", "unmasked");
+    assert_eq!(close_of(&masked(0xc1, b"")), "0 A close 1002", "reserved bit");
+    assert_eq!(close_of(&masked(0x80, b"")), "0 A close 1002", "nothing to continue");
+    assert_eq!(close_of(&masked(0x81, b"\xff")), "0 A close 1007", "not UTF-8");
+    assert_eq!(
+        close_of(&[0x81, 0xff, 0, 0, 0, 0, 0, 1, 0, 1, 1, 2, 3, 4]),
+        "0 A close 1009",
+        "65,537 by its header"
+    );
+    assert_eq!(
+        close_of(&[0x81, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4]),
+        "0 A close 1009"
+    );
+    assert_eq!(
+        close_of(&[masked(0x01, &[b'x'; 40_000]), masked(0x80, &[b'x'; 30_000])].concat()),
+        "0 A close 1009"
+    );
+    let fragments: Vec<u8> =
+        [masked(0x01, b"")].into_iter().chain(vec![masked(0x00, b""); 1024]).flatten().collect();
+    assert_eq!(close_of(&fragments), "0 A close 1008", "1,025 empty fragments");
+    assert_eq!(close_of(&masked(0x88, b"\x03")), "0 A close 1002", "a close code of one byte");
+    assert_eq!(close_of(&masked(0x88, b"\x0b\xb8bye")), "0 A close 3000", "its own code comes back");
+}
+
+#[test]
+fn a_message_of_just_the_limit_passes() {
+    let mut world = World::new(&Setup { app: App::Echo, ..Setup::default() });
+    world.connect("A", 0, "/anything?at=all");
+    world.send("A", Opcode::Binary, &[7; 64 * 1024]);
+    world.settle();
+    assert!(world.log.contains(&format!("A binary [{}", "7, ".repeat(64 * 1024 - 1))));
+}
+
+#[test]
+fn a_head_that_does_not_come_within_10_s_ends_the_connection() {
+    let mut world = World::new(&Setup::default());
+    world.open("A", 0);
+    world.deliver("A", &mut REQUEST[..50].to_vec());
+    world.step("wait 9900");
+    assert_eq!(world.log, "");
+    world.step("wait 200");
+    assert_eq!(world.log, "10000 A reset\n");
+    assert_eq!((world.stats(0).head_timeouts, world.stats(0).connections), (1, 0));
+}
+
+#[test]
+fn a_head_over_8_kib_is_answered_431() {
+    let mut world = World::new(&Setup::default());
+    world.open("A", 0);
+    world.deliver("A", &mut [b"GET /".to_vec(), vec![b'x'; 8200]].concat());
+    world.settle();
+    assert_eq!(world.log, "0 A 431 on core 0\n0 A fin\n");
+    world.step("A ends");
+    assert!(world.log.ends_with("A closed\n"));
+    assert_eq!(world.stats(0).connections, 0);
+}
+
+#[test]
+fn pings_come_each_25_s_and_silence_after_two_ends_the_connection() {
+    check(
+        &Setup::default(),
+        r#"
+        A connects on 0
+        A joins R u-A u-A
+        B connects on 0
+        B joins R u-B u-A
+        wait 40000
+        A pongs
+        wait 40000
+        "#,
+        &expect![[r#"
+            0 A 101 on core 0
+            0 A joined roomCode:R, wsId:<A>, hostUserId:u-A, isHost:true
+            0 A playback_state currentTrack:null, isPlaying:false, playbackPosition:0, duration:null
+            0 B 101 on core 0
+            0 B joined roomCode:R, wsId:<B>, hostUserId:u-A, isHost:false
+            0 B playback_state currentTrack:null, isPlaying:false, playbackPosition:0, duration:null
+            0 A user_joined userId:u-B, wsId:<B>, totalClients:2
+            25000 A ping []
+            25000 B ping []
+            50000 A ping []
+            50000 B ping []
+            75000 A ping []
+            75000 A user_left userId:u-B, wsId:<B>, totalClients:1
+            75000 B reset
+        "#]],
+    );
+}
+
+#[test]
+fn a_peer_that_does_not_end_after_our_close_frame_is_reset_after_5_s() {
+    check(
+        &Setup::default(),
+        r#"
+        A connects on 0
+        A closes
+        wait 6000
+        "#,
+        &expect![[r#"
+            0 A 101 on core 0
+            0 A close 1000
+            0 A fin
+            5000 A reset
+        "#]],
+    );
+}
+
+#[test]
+fn a_drain_closes_everyone_with_1001_and_tells_nobody_of_leavers() {
+    check(
+        &Setup::default(),
+        r#"
+        A connects on 0
+        A joins R u-A u-A
+        B connects on 0
+        B joins R u-B u-A
+        drain
+        A ends
+        "#,
+        &expect![[r#"
+            0 A 101 on core 0
+            0 A joined roomCode:R, wsId:<A>, hostUserId:u-A, isHost:true
+            0 A playback_state currentTrack:null, isPlaying:false, playbackPosition:0, duration:null
+            0 B 101 on core 0
+            0 B joined roomCode:R, wsId:<B>, hostUserId:u-A, isHost:false
+            0 B playback_state currentTrack:null, isPlaying:false, playbackPosition:0, duration:null
+            0 A user_joined userId:u-B, wsId:<B>, totalClients:2
+            0 A close 1001
+            0 B close 1001
+            0 A fin
+            0 B fin
+            0 A closed
+        "#]],
+    );
+}
+
+#[test]
+fn a_reader_that_stops_is_aborted_at_its_outbox_limit_and_its_room_goes_on() {
+    let limits = Limits { outbox_bytes_max: 4096, ..Limits::default() };
+    let mut world = World::new(&Setup { limits, ..Setup::default() });
+    for line in ["A connects on 0", "A joins R u-A u-A", "B connects on 0", "B joins R u-B u-A", "B stuck"] {
+        world.step(line);
+    }
+    world.log.clear();
+    for _ in 0..100 {
+        world.step(r#"A {"type":"SEEK","roomCode":"R","seekPositionMs":1}"#);
+    }
+    assert_eq!(world.stats(0).outboxes_overflowed, 1);
+    assert_eq!(world.log.matches("B reset").count(), 1);
+    assert_eq!(world.log.matches("A SEEK").count(), 100);
+    assert_eq!(world.log.matches("A user_left userId:u-B").count(), 1);
+    // Its own requests' answers count as well, within one turn.
+    world.step("C connects on 0");
+    let mut bytes = masked_frame(Opcode::Text, br#"{"type":"time_ping","id":1}"#).repeat(100);
+    world.step("C stuck");
+    world.deliver("C", &mut bytes);
+    world.settle();
+    assert_eq!(world.stats(0).outboxes_overflowed, 2);
+    assert_eq!(world.stats(0).connections, 1);
+}
+
+#[test]
+fn who_joins_later_in_a_turn_does_not_get_what_came_before() {
+    let mut world = World::new(&Setup::default());
+    for line in ["A connects on 0", "A joins R u-A u-A", "B connects on 0"] {
+        world.step(line);
+    }
+    world.log.clear();
+    // One turn: nothing is flushed in between.
+    world.say("A", r#"{"type":"SEEK","roomCode":"R","seekPositionMs":1}"#);
+    world.say("B", r#"{"type":"join","roomCode":"R","userId":"u-B","hostId":"u-A"}"#);
+    world.say("A", r#"{"type":"SEEK","roomCode":"R","seekPositionMs":2}"#);
+    world.say("B", r#"{"type":"time_ping","id":1,"t0":1750000000000}"#);
+    world.say("A", r#"{"type":"SEEK","roomCode":"R","seekPositionMs":3}"#);
+    world.settle();
+    expect![[r#"
+        0 A SEEK seekPositionMs:1, masterClockMs:300, seekDelayMs:300
+        0 A user_joined userId:u-B, wsId:<B>, totalClients:2
+        0 A SEEK seekPositionMs:2, masterClockMs:300, seekDelayMs:300
+        0 A SEEK seekPositionMs:3, masterClockMs:300, seekDelayMs:300
+        0 B joined roomCode:R, wsId:<B>, hostUserId:u-A, isHost:false
+        0 B playback_state currentTrack:null, isPlaying:false, playbackPosition:0, duration:null
+        0 B SEEK seekPositionMs:2, masterClockMs:300, seekDelayMs:300
+        0 B time_pong id:1, t0:1750000000000, serverTimeUnix:1750000000000, serverTimeMonotonic:0, timeOffset:0, playbackPosition:0, isPlaying:false, masterClock:0
+        0 B SEEK seekPositionMs:3, masterClockMs:300, seekDelayMs:300
+    "#]]
+    .assert_eq(&world.sorted_log());
+}
+
+#[test]
+fn large_audiences_are_served_in_slices_behind_small_ones() {
+    let mut world = World::new(&Setup::default());
+    for member in 0..600 {
+        world.step(&format!("m{member} connects on 0"));
+        world.step(&format!("m{member} joins BIG u h"));
+    }
+    world.step("A connects on 0");
+    world.step("A joins SMALL u h");
+    world.say("m0", r#"{"type":"PAUSE","roomCode":"BIG"}"#);
+    world.say("A", r#"{"type":"PAUSE","roomCode":"SMALL"}"#);
+    let mut turns = Vec::new();
+    loop {
+        world.shards[0].flush();
+        let mut sends = Vec::new();
+        while let Some((id, chunk)) = world.shards[0].poll_send() {
+            sends.push(id.index);
+            world.shards[0].handle_sent(id, chunk.as_slice().len(), Some(chunk));
+        }
+        if sends.is_empty() {
+            break;
+        }
+        turns.push(sends);
+    }
+    assert_eq!(turns.iter().map(Vec::len).collect::<Vec<_>>(), [257, 256, 88]);
+    assert_eq!(turns[0][0], 600, "the small room first");
+}
+
+#[test]
+fn when_all_have_left_nothing_is_left() {
+    let mut world = World::new(&Setup { cores: 2, ..Setup::default() });
+    for client in 0..40 {
+        world.step(&format!("c{client} connects on {}", client % 2));
+        world.step(&format!("c{client} joins R{} u h", client % 5));
+    }
+    for client in 0..40 {
+        world.step(&format!("c{client} {}", if client % 3 == 0 { "closes" } else { "ends" }));
+    }
+    world.step("wait 6000");
+    for core in 0..2 {
+        assert_eq!((world.stats(core).connections, world.stats(core).rooms), (0, 0));
+        assert_eq!(world.shards[core].next_deadline_us(), None, "nothing wakes an empty shard");
+    }
+}

@@ -1,0 +1,83 @@
+//! The control core: an ordinary, unpinned executor that waits for signals and for shards to end.
+//!
+//! It sleeps in its reactor until a byte comes through the pipe that signal handlers and ending shards write
+//! to. It talks to shards by channels and never blocks them.
+
+use crate::server::Running;
+use futures_lite::AsyncReadExt;
+use glommio::net::UnixStream;
+use glommio::{LocalExecutorBuilder, Placement};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+use signal_hook::low_level::pipe;
+use std::io::{self, Write};
+use std::os::fd::{FromRawFd, IntoRawFd};
+use std::os::unix::net::UnixStream as Pipe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const IO_MEMORY_BYTES: usize = 64 * 1024;
+const RING_ENTRIES: usize = 16;
+
+/// Exit status of a process whose shard failed: an internal software error, by sysexits.
+pub const EXIT_SOFTWARE: u8 = 70;
+
+/// What the control core waits for.
+pub struct Events {
+    receiver: Pipe,
+    sender: Pipe,
+    /// From here on a signal has its default effect: the second one ends the process at once.
+    is_stopping: Arc<AtomicBool>,
+}
+
+/// Bytes on the pipe that are no signal.
+const SHARD_ENDED: u8 = b'E';
+
+impl Events {
+    /// Takes SIGTERM and SIGINT over from the process.
+    pub fn new() -> io::Result<Events> {
+        let (receiver, sender) = Pipe::pair()?;
+        let is_stopping = Arc::new(AtomicBool::new(false));
+        for signal in [SIGTERM, SIGINT] {
+            flag::register_conditional_default(signal, Arc::clone(&is_stopping))?;
+            pipe::register(signal, sender.try_clone()?)?;
+        }
+        Ok(Events { receiver, sender, is_stopping })
+    }
+
+    /// To be called when a shard ends.
+    pub fn shard_ended(&self) -> io::Result<impl Fn() + Send + Clone + 'static> {
+        let sender = Arc::new(self.sender.try_clone()?);
+        Ok(move || {
+            // The pipe holds far more bytes than there are shards.
+            let _ = (&*sender).write(&[SHARD_ENDED]);
+        })
+    }
+
+    /// Waits for the first signal or failure, stops the server, and returns the exit status. `say` gets
+    /// lines for the operator.
+    pub fn supervise(self, running: Running, say: impl Fn(&str)) -> io::Result<u8> {
+        let executor = LocalExecutorBuilder::new(Placement::Unbound)
+            .name("control")
+            .io_memory(IO_MEMORY_BYTES)
+            .ring_depth(RING_ENTRIES)
+            .make()
+            .map_err(|error| io::Error::other(error.to_string()))?;
+        let receiver = self.receiver;
+        let first = executor.run(async move {
+            // SAFETY: the descriptor is open, and `receiver` gives up its ownership.
+            let mut events = unsafe { UnixStream::from_raw_fd(receiver.into_raw_fd()) };
+            let mut event = [0];
+            events.read_exact(&mut event).await.map(|()| event[0])
+        })?;
+        if first == SHARD_ENDED {
+            say("a shard ended; closing the others");
+        } else {
+            say("closing every connection with 1001 (going away)");
+        }
+        self.is_stopping.store(true, Ordering::Relaxed);
+        let faults = running.stop();
+        faults.iter().for_each(|fault| say(fault));
+        Ok(if first == SHARD_ENDED || !faults.is_empty() { EXIT_SOFTWARE } else { 0 })
+    }
+}

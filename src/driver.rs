@@ -1,0 +1,550 @@
+//! A shard's sockets: completions in, operations out; what they mean is the engine's.
+//!
+//! It knows which operations are in flight on which descriptor and nothing of rooms or frames. Completions
+//! are values, so tests play the kernel. Invariants: every open connection that may still speak has a
+//! receive armed or queued to be armed; at most one send is in flight on a socket; a descriptor is closed,
+//! and its slot reused, only when nothing is in flight on it.
+
+use crate::clock::Clock;
+use crate::ring::{Completion, Operation};
+
+use engine::{Action, Chunk, ConnectionId, Envelope, Flow, Moved, Now, Shard};
+use std::collections::VecDeque;
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The first pause after descriptors or memory ran out, doubled up to [`ACCEPT_PAUSE_MS_MAX`].
+const ACCEPT_PAUSE_MS_MIN: i64 = 10;
+const ACCEPT_PAUSE_MS_MAX: i64 = 500;
+
+/// What a completion belongs to, as it stands in its tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tag {
+    Doorbell,
+    Accept { listener: u32 },
+    Receive(ConnectionId),
+    Send(ConnectionId),
+    Cancel,
+}
+
+impl Tag {
+    fn to_bits(self) -> u64 {
+        let (kind, index, generation) = match self {
+            Tag::Doorbell => (0, 0, 0),
+            Tag::Accept { listener } => (1, listener, 0),
+            Tag::Receive(id) => (2, id.index, id.generation),
+            Tag::Send(id) => (3, id.index, id.generation),
+            Tag::Cancel => (4, 0, 0),
+        };
+        kind << 56 | u64::from(generation) << 32 | u64::from(index)
+    }
+
+    fn from_bits(bits: u64) -> Tag {
+        let index = bits as u32;
+        let id = ConnectionId { index, generation: (bits >> 32) as u32 & ConnectionId::GENERATION_MAX };
+        match bits >> 56 {
+            0 => Tag::Doorbell,
+            1 => Tag::Accept { listener: index },
+            2 => Tag::Receive(id),
+            3 => Tag::Send(id),
+            _ => Tag::Cancel,
+        }
+    }
+}
+
+/// The tag of the doorbell's completions.
+pub fn doorbell_tag() -> u64 {
+    Tag::Doorbell.to_bits()
+}
+
+/// How a socket's next bytes will come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Receive {
+    /// Nothing will come, or nothing is wanted.
+    Ended,
+    /// Armed, for one completion.
+    Once,
+    /// Armed, for as long as the kernel keeps it.
+    Stream,
+    /// To be armed when the turn ends.
+    QueuedOnce,
+    /// To be armed when the turn ends.
+    QueuedStream,
+}
+
+/// A slot's descriptor and what is in flight on it.
+struct Socket {
+    fd: RawFd,
+    receive: Receive,
+    send: Option<InFlight>,
+    /// Told to let go, with or without a reset; waits for what is in flight.
+    dropping: Option<bool>,
+}
+
+struct InFlight {
+    chunk: Chunk,
+    /// 0 ≤ sent ≤ chunk.len()
+    sent: usize,
+}
+
+const UNUSED: RawFd = -1;
+
+/// Figures of the driver, for whoever publishes them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DriverStats {
+    /// Gauge: descriptors held.
+    pub sockets: u64,
+    /// Gauge: sockets with a receive armed.
+    pub armed: u64,
+    /// Gauge: sockets whose receive is to be armed at the end of the turn.
+    pub queued: u64,
+    /// Gauge: sockets that need no receive any more: ended by the peer, or being let go of.
+    pub ended: u64,
+    /// Receives that found no buffer.
+    pub buffers_exhausted: u64,
+    /// Receives that the kernel ended without a reason of the peer's.
+    pub receives_rearmed: u64,
+    /// Sends that the kernel took only a part of.
+    pub sends_short: u64,
+    /// Accepts that failed for want of descriptors or memory.
+    pub accepts_failed: u64,
+    /// Accepts answered with 503.
+    pub accepts_over_limit: u64,
+}
+
+/// A listener and whether its accept is armed.
+struct Listener {
+    /// `None` once it is closed.
+    fd: Option<OwnedFd>,
+    is_armed: bool,
+}
+
+/// The sockets of one shard, and the shard.
+pub struct Driver {
+    shard: Shard,
+    clock: Clock,
+    sockets: Vec<Socket>,
+    listeners: Vec<Listener>,
+    rearm: Vec<ConnectionId>,
+    operations: VecDeque<Operation>,
+    moved: VecDeque<(OwnedFd, Moved)>,
+    accept_pause_ms: i64,
+    accept_again_us: Option<i64>,
+    stats: DriverStats,
+    admission: Admission,
+    is_draining: bool,
+}
+
+/// The limit on connections, which all shards share: one atomic step for each accept and close.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    /// Sockets of all shards. Only a count: nothing else is read because of it.
+    open: Arc<AtomicUsize>,
+    connections_max: usize,
+}
+
+impl Admission {
+    /// A limit that nothing counts against yet.
+    pub fn new(connections_max: usize) -> Admission {
+        Admission { open: Arc::default(), connections_max }
+    }
+
+    fn is_over_limit(&self) -> bool {
+        self.open.load(Ordering::Relaxed) >= self.connections_max
+    }
+}
+
+impl Driver {
+    /// A driver of these listeners. Past the admission's limit, new connections are answered 503.
+    pub fn new(shard: Shard, clock: Clock, listeners: Vec<OwnedFd>, admission: Admission) -> Driver {
+        let mut driver = Driver {
+            shard,
+            clock,
+            sockets: Vec::new(),
+            listeners: listeners.into_iter().map(|fd| Listener { fd: Some(fd), is_armed: false }).collect(),
+            rearm: Vec::new(),
+            operations: VecDeque::new(),
+            moved: VecDeque::new(),
+            accept_pause_ms: ACCEPT_PAUSE_MS_MIN,
+            accept_again_us: None,
+            stats: DriverStats::default(),
+            admission,
+            is_draining: false,
+        };
+        driver.arm_accepts();
+        driver
+    }
+
+    /// The engine, for reading its figures and its outgoing envelopes.
+    pub fn shard(&mut self) -> &mut Shard {
+        &mut self.shard
+    }
+
+    /// The driver's own figures.
+    pub fn stats(&self) -> DriverStats {
+        self.stats
+    }
+
+    /// The time, for those who act between completions.
+    pub fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    /// The next operation for the ring, once [`Driver::end_turn`] has gathered them.
+    pub fn poll_operation(&mut self) -> Option<Operation> {
+        self.operations.pop_front()
+    }
+
+    /// A connection that goes to another core.
+    pub fn poll_moved(&mut self) -> Option<(OwnedFd, Moved)> {
+        self.moved.pop_front()
+    }
+
+    /// All sockets are closed, and all listeners.
+    pub fn is_empty(&self) -> bool {
+        self.stats.sockets == 0 && self.listeners.iter().all(|listener| listener.fd.is_none())
+    }
+
+    /// Something is left to do before parking.
+    pub fn has_work(&self) -> bool {
+        self.shard.has_work() || !self.operations.is_empty() || !self.rearm.is_empty()
+    }
+
+    /// The master clock's time of the next deadline, µs.
+    pub fn next_deadline_us(&mut self) -> Option<i64> {
+        self.shard.next_deadline_us().into_iter().chain(self.accept_again_us).min()
+    }
+
+    /// A completion and, if it names a buffer, the bytes in it. True if it was the doorbell's.
+    pub fn handle_completion(&mut self, completion: Completion, bytes: &mut [u8], now: Now) -> bool {
+        match Tag::from_bits(completion.tag) {
+            Tag::Doorbell => return true,
+            Tag::Accept { listener } => self.handle_accept(listener, completion, now),
+            Tag::Receive(id) => self.handle_receive(id, completion, bytes, now),
+            Tag::Send(id) => self.handle_send(id, completion.result, now),
+            Tag::Cancel => {}
+        }
+        false
+    }
+
+    /// A peer's envelope.
+    pub fn handle_envelope(&mut self, envelope: Envelope, now: Now) {
+        self.shard.handle_envelope(envelope, now);
+    }
+
+    /// A connection from another core, or one of this core's that could not be handed over.
+    pub fn handle_moved(&mut self, fd: OwnedFd, moved: Moved, now: Now) {
+        if self.is_draining {
+            return;
+        }
+        let (id, flow) = self.shard.handle_moved(moved, now);
+        self.insert(id, fd.into_raw_fd());
+        self.follow(id, flow);
+    }
+
+    /// Fires what is due.
+    pub fn handle_deadlines(&mut self, now: Now) {
+        self.shard.handle_deadlines(now);
+        if self.accept_again_us.is_some_and(|again_us| again_us <= now.master_us) {
+            self.accept_again_us = None;
+            self.arm_accepts();
+        }
+    }
+
+    /// Listens no more and closes every connection with 1001.
+    pub fn drain(&mut self, now: Now) {
+        self.is_draining = true;
+        self.accept_again_us = None;
+        self.shard.drain(now);
+        for listener in &mut self.listeners {
+            match &listener.fd {
+                Some(fd) if listener.is_armed => {
+                    let tag = Tag::Cancel.to_bits();
+                    self.operations.push_back(Operation::Cancel { fd: fd.as_raw_fd(), tag });
+                }
+                _ => listener.fd = None,
+            }
+        }
+    }
+
+    /// Resets what a drain has left.
+    pub fn abandon(&mut self) {
+        self.shard.abandon();
+    }
+
+    /// Turns what the turn led to into operations: sends, closes, receives to arm again.
+    pub fn end_turn(&mut self) {
+        self.shard.flush();
+        while let Some((id, chunk)) = self.shard.poll_send() {
+            let socket = &mut self.sockets[id.index as usize];
+            debug_assert!(socket.send.is_none(), "one send at a time");
+            socket.send = Some(InFlight { chunk, sent: 0 });
+            self.queue_send(id);
+        }
+        while let Some(action) = self.shard.poll_action() {
+            match action {
+                Action::Shutdown(id) => {
+                    let fd = self.sockets[id.index as usize].fd;
+                    self.operations.push_back(Operation::Shutdown { fd });
+                }
+                Action::Drop { connection, reset } => self.begin_drop(connection, reset),
+            }
+        }
+        for id in std::mem::take(&mut self.rearm) {
+            self.arm(id);
+        }
+        debug_assert_eq!(self.stats.queued, 0);
+        debug_assert_eq!(
+            self.stats.sockets,
+            self.stats.armed + self.stats.ended,
+            "an open connection has a receive armed"
+        );
+    }
+
+    fn arm_accepts(&mut self) {
+        if self.is_draining {
+            return;
+        }
+        for (index, listener) in self.listeners.iter_mut().enumerate().filter(|(_, it)| !it.is_armed) {
+            let Some(fd) = &listener.fd else { continue };
+            listener.is_armed = true;
+            let tag = Tag::Accept { listener: index as u32 }.to_bits();
+            self.operations.push_back(Operation::Accept { fd: fd.as_raw_fd(), tag });
+        }
+    }
+
+    fn handle_accept(&mut self, listener: u32, completion: Completion, now: Now) {
+        if !completion.has_more
+            && let Some(listener) = self.listeners.get_mut(listener as usize)
+        {
+            listener.is_armed = false;
+            if self.is_draining {
+                listener.fd = None;
+            }
+        }
+        match completion.result {
+            fd if fd >= 0 => {
+                self.accept_pause_ms = ACCEPT_PAUSE_MS_MIN;
+                self.admit(fd, now);
+            }
+            error if [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM].contains(&-error) => {
+                self.stats.accepts_failed += 1;
+                self.accept_again_us = Some(now.master_us + self.accept_pause_ms * engine::time::MS);
+                self.accept_pause_ms = (self.accept_pause_ms * 2).min(ACCEPT_PAUSE_MS_MAX);
+            }
+            // The peer was gone before we came: nothing was accepted.
+            _ => {}
+        }
+        if self.accept_again_us.is_none() {
+            self.arm_accepts();
+        }
+    }
+
+    fn admit(&mut self, fd: RawFd, now: Now) {
+        if self.is_draining {
+            self.operations.push_back(Operation::Close { fd, reset: true });
+            return;
+        }
+        let is_over_limit = self.admission.is_over_limit();
+        self.stats.accepts_over_limit += u64::from(is_over_limit);
+        let id = self.shard.handle_accept(is_over_limit, now);
+        self.insert(id, fd);
+        self.queue_receive(id, if is_over_limit { Receive::QueuedStream } else { Receive::QueuedOnce });
+    }
+
+    fn insert(&mut self, id: ConnectionId, fd: RawFd) {
+        let index = id.index as usize;
+        while self.sockets.len() <= index {
+            self.sockets.push(Socket { fd: UNUSED, receive: Receive::Ended, send: None, dropping: None });
+        }
+        debug_assert_eq!(self.sockets[index].fd, UNUSED, "a slot is reused only after its release");
+        self.sockets[index] = Socket { fd, receive: Receive::Ended, send: None, dropping: None };
+        self.stats.sockets += 1;
+        self.stats.ended += 1;
+        self.admission.open.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn handle_receive(&mut self, id: ConnectionId, completion: Completion, bytes: &mut [u8], now: Now) {
+        let socket = &self.sockets[id.index as usize];
+        let was_once = socket.receive == Receive::Once;
+        let is_dropping = socket.dropping.is_some();
+        if !completion.has_more {
+            self.set_receive(id, Receive::Ended);
+        }
+        if is_dropping {
+            self.finish_drop(id);
+            return;
+        }
+        let again = if was_once { Receive::QueuedOnce } else { Receive::QueuedStream };
+        match completion.result {
+            0 => self.shard.handle_end(id, now),
+            1.. => {
+                let flow = self.shard.handle_bytes(id, bytes, now);
+                if was_once {
+                    self.follow(id, flow);
+                } else if !completion.has_more {
+                    self.stats.receives_rearmed += 1;
+                    self.queue_receive(id, again);
+                }
+            }
+            error if -error == libc::ENOBUFS => {
+                self.stats.buffers_exhausted += 1;
+                self.queue_receive(id, again);
+            }
+            error if [libc::EAGAIN, libc::EINTR, libc::ECANCELED].contains(&-error) => {
+                self.stats.receives_rearmed += 1;
+                self.queue_receive(id, again);
+            }
+            _ => self.shard.handle_failure(id, now),
+        }
+    }
+
+    /// Goes on with a socket as the engine says, after bytes of its head.
+    fn follow(&mut self, id: ConnectionId, flow: Flow) {
+        match flow {
+            Flow::Head => self.queue_receive(id, Receive::QueuedOnce),
+            Flow::Stream => self.queue_receive(id, Receive::QueuedStream),
+            Flow::Moved(moved) => {
+                let socket = &mut self.sockets[id.index as usize];
+                let fd = std::mem::replace(&mut socket.fd, UNUSED);
+                debug_assert!(
+                    socket.receive == Receive::Ended && socket.send.is_none(),
+                    "nothing is in flight"
+                );
+                self.forget();
+                // SAFETY: the table owned the descriptor and has just forgotten it.
+                let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+                self.moved.push_back((fd, moved));
+            }
+        }
+    }
+
+    fn handle_send(&mut self, id: ConnectionId, result: i32, now: Now) {
+        let socket = &mut self.sockets[id.index as usize];
+        let Some(flight) = &mut socket.send else { return };
+        let is_dropping = socket.dropping.is_some();
+        match result {
+            _ if is_dropping => {
+                let done = socket.send.take().map(|flight| flight.chunk);
+                self.shard.handle_sent(id, 0, done);
+                self.finish_drop(id);
+            }
+            taken @ 0.. => {
+                let taken = taken as usize;
+                flight.sent += taken;
+                let is_done = flight.sent >= flight.chunk.as_slice().len();
+                let done = if is_done { socket.send.take().map(|flight| flight.chunk) } else { None };
+                self.shard.handle_sent(id, taken, done);
+                if !is_done {
+                    self.stats.sends_short += 1;
+                    self.queue_send(id);
+                }
+            }
+            error if [libc::EAGAIN, libc::EINTR, libc::ENOBUFS].contains(&-error) => self.queue_send(id),
+            _ => {
+                socket.send = None;
+                self.shard.handle_failure(id, now);
+            }
+        }
+    }
+
+    fn queue_send(&mut self, id: ConnectionId) {
+        let Socket { fd, send: Some(flight), .. } = &self.sockets[id.index as usize] else { return };
+        let rest = &flight.chunk.as_slice()[flight.sent..];
+        self.operations.push_back(Operation::Send {
+            fd: *fd,
+            tag: Tag::Send(id).to_bits(),
+            bytes: rest.as_ptr(),
+            // An outbox is bounded far below 4 GiB.
+            length: rest.len() as u32,
+        });
+    }
+
+    fn queue_receive(&mut self, id: ConnectionId, receive: Receive) {
+        let socket = &self.sockets[id.index as usize];
+        if socket.dropping.is_none() && socket.receive == Receive::Ended {
+            self.set_receive(id, receive);
+            self.rearm.push(id);
+        }
+    }
+
+    fn arm(&mut self, id: ConnectionId) {
+        let fd = self.sockets[id.index as usize].fd;
+        let tag = Tag::Receive(id).to_bits();
+        match self.sockets[id.index as usize].receive {
+            Receive::QueuedOnce => {
+                self.set_receive(id, Receive::Once);
+                self.operations.push_back(Operation::ReceiveOnce { fd, tag });
+            }
+            Receive::QueuedStream => {
+                self.set_receive(id, Receive::Stream);
+                self.operations.push_back(Operation::Receive { fd, tag });
+            }
+            // Dropped since it was queued.
+            Receive::Ended | Receive::Once | Receive::Stream => {}
+        }
+    }
+
+    fn set_receive(&mut self, id: ConnectionId, receive: Receive) {
+        let old = std::mem::replace(&mut self.sockets[id.index as usize].receive, receive);
+        *self.gauge(old) -= 1;
+        *self.gauge(receive) += 1;
+    }
+
+    fn gauge(&mut self, receive: Receive) -> &mut u64 {
+        match receive {
+            Receive::Ended => &mut self.stats.ended,
+            Receive::Once | Receive::Stream => &mut self.stats.armed,
+            Receive::QueuedOnce | Receive::QueuedStream => &mut self.stats.queued,
+        }
+    }
+
+    fn begin_drop(&mut self, id: ConnectionId, reset: bool) {
+        let socket = &mut self.sockets[id.index as usize];
+        socket.dropping = Some(reset);
+        let fd = socket.fd;
+        if matches!(socket.receive, Receive::QueuedOnce | Receive::QueuedStream) {
+            self.set_receive(id, Receive::Ended);
+        }
+        let socket = &self.sockets[id.index as usize];
+        if socket.receive != Receive::Ended || socket.send.is_some() {
+            self.operations.push_back(Operation::Cancel { fd, tag: Tag::Cancel.to_bits() });
+        }
+        self.finish_drop(id);
+    }
+
+    /// Closes the descriptor if nothing is in flight on it any more.
+    fn finish_drop(&mut self, id: ConnectionId) {
+        let socket = &mut self.sockets[id.index as usize];
+        let Socket { receive: Receive::Ended, send: None, dropping: Some(reset), fd } = *socket else {
+            return;
+        };
+        *socket = Socket { fd: UNUSED, receive: Receive::Ended, send: None, dropping: None };
+        self.forget();
+        self.operations.push_back(Operation::Close { fd, reset });
+        self.shard.handle_released(id);
+    }
+
+    /// A socket that had ended is this table's no more.
+    fn forget(&mut self) {
+        self.stats.sockets -= 1;
+        self.stats.ended -= 1;
+        self.admission.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        for fd in self.listeners.iter().filter_map(|listener| listener.fd.as_ref()) {
+            // A shard that dies leaves its accept to the kernel, which would go on giving it connections
+            // until the ring is torn down.
+            // SAFETY: no memory is involved.
+            unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_RDWR) };
+        }
+        for socket in self.sockets.iter().filter(|socket| socket.fd != UNUSED) {
+            // SAFETY: the table owns the descriptor, and is gone after this.
+            drop(unsafe { OwnedFd::from_raw_fd(socket.fd) });
+        }
+    }
+}

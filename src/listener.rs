@@ -1,0 +1,94 @@
+//! Listening sockets: SO_REUSEPORT, so that the kernel spreads connections over the cores.
+//!
+//! All of a server's listeners are bound before its first shard starts, so that a port that is taken is
+//! said at once, and no connect is lost while shards come up: they wait in the accept queues.
+
+use crate::config::Host;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+/// Connects that may wait for an accept; the kernel caps it at net.core.somaxconn.
+const BACKLOG: i32 = 65_535;
+
+const FREE_TRIES_MAX: u32 = 50;
+const FREE_TRY_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Binds and listens `count` times on one port; `port` 0 takes any free one. Returns the port it has.
+pub fn listen(host: Host, port: u16, count: usize) -> io::Result<(Vec<OwnedFd>, u16)> {
+    match host {
+        Host::Address(address) => listen_at(SocketAddr::new(address, port), count),
+        // One socket for both families, or IPv4 alone where the kernel has no IPv6.
+        Host::All => match listen_at(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port), count) {
+            Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
+                listen_at(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port), count)
+            }
+            result => result,
+        },
+    }
+}
+
+fn listen_at(mut address: SocketAddr, count: usize) -> io::Result<(Vec<OwnedFd>, u16)> {
+    if address.port() != 0 {
+        // With SO_REUSEPORT alone, a second server of the same user would silently take half the connects.
+        wait_until_free(address)?;
+    }
+    let mut listeners = Vec::new();
+    for _ in 0..count {
+        let (listener, port) = bind(address)?;
+        address.set_port(port);
+        listeners.push(listener);
+    }
+    Ok((listeners, address.port()))
+}
+
+/// Fails if the port is taken, and stays so: the rings of a process that was killed just now hold its
+/// listeners until the kernel has torn them down.
+fn wait_until_free(address: SocketAddr) -> io::Result<()> {
+    let mut tries = 0;
+    loop {
+        match socket(address)?.bind(&address.into()) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries < FREE_TRIES_MAX => {
+                tries += 1;
+                std::thread::sleep(FREE_TRY_INTERVAL);
+            }
+            result => return result,
+        }
+    }
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_address(true)?;
+    Ok(socket)
+}
+
+fn bind(address: SocketAddr) -> io::Result<(OwnedFd, u16)> {
+    let socket = socket(address)?;
+    socket.set_reuse_port(true)?;
+    // Accepted sockets inherit it: no system call for each connection.
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    let port = socket.local_addr()?.as_socket().map_or(address.port(), |bound| bound.port());
+    Ok((OwnedFd::from(socket), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_port_is_shared_by_a_servers_own_listeners_and_by_nobody_elses() {
+        let host = Host::Address(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let (listeners, port) = listen(host, 0, 3).unwrap();
+        assert!(listeners.len() == 3 && port > 0);
+        let taken = listen(host, port, 1).unwrap_err();
+        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+    }
+}

@@ -1,0 +1,45 @@
+//! The `downbeat` command: reads its settings, says what it starts, serves until a signal.
+//!
+//! Exit status: 0 after an orderly stop, 64 for bad settings, 70 for a fault of the server's own, 78 for a
+//! host that cannot run it.
+
+use downbeat::config::{self, Command, Config};
+use downbeat::control::Events;
+use downbeat::{banner, host, server};
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Exit status for a host or configuration that cannot work, by sysexits.
+const EXIT_CONFIG: u8 = 78;
+
+fn main() -> ExitCode {
+    let status = match config::from_process() {
+        Ok(Command::Print(text)) => {
+            // Whoever reads it may have closed the pipe already.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            0
+        }
+        Ok(Command::Serve(config)) => serve(&config).unwrap_or_else(|error| {
+            say(&error.to_string());
+            EXIT_CONFIG
+        }),
+        Err(exit) => {
+            eprintln!("{}", exit.line);
+            exit.code
+        }
+    };
+    ExitCode::from(status)
+}
+
+fn serve(config: &Config) -> Result<u8, Box<dyn std::error::Error>> {
+    let host = host::read(config.cores)?;
+    let events = Events::new()?;
+    let running = server::start(config, host.connections_max(config), events.shard_ended()?)?;
+    let banner = banner::banner(config, &host, running.port(), running.core_ports());
+    let _ = std::io::stdout().write_all(banner.as_bytes());
+    Ok(events.supervise(running, say)?)
+}
+
+fn say(line: &str) {
+    eprintln!("downbeat: {line}");
+}

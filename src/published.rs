@@ -1,0 +1,102 @@
+//! A shard's figures, where other threads can read them: copied out, never shared.
+//!
+//! The shard counts in plain integers and stores them here when it parks and every few hundred turns. Each
+//! figure is right on its own; two of them may be a moment apart.
+
+use crate::driver::DriverStats;
+use crate::ring::RingStats;
+use engine::Stats;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The newest figures of one shard.
+pub struct Published {
+    engine: [AtomicU64; Stats::COUNT],
+    driver: [AtomicU64; DRIVER_FIGURES],
+}
+
+const DRIVER_FIGURES: usize = 13;
+
+/// One reading of a shard's figures.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// What the engine counted.
+    pub engine: Stats,
+    /// What the driver counted.
+    pub driver: DriverStats,
+    /// What the ring counted.
+    pub ring: RingStats,
+    /// Turns of the loop.
+    pub turns: u64,
+}
+
+impl Default for Published {
+    fn default() -> Published {
+        Published {
+            engine: [const { AtomicU64::new(0) }; Stats::COUNT],
+            driver: [const { AtomicU64::new(0) }; DRIVER_FIGURES],
+        }
+    }
+}
+
+impl Published {
+    /// Stores the figures. A plain store each: nobody is waited for.
+    pub fn publish(&self, engine: &Stats, driver: &DriverStats, ring: &RingStats, turns: u64) {
+        for (slot, figure) in self.engine.iter().zip(engine.to_array()) {
+            slot.store(figure, Ordering::Relaxed);
+        }
+        let figures = [
+            driver.sockets,
+            driver.armed,
+            driver.queued,
+            driver.ended,
+            driver.buffers_exhausted,
+            driver.receives_rearmed,
+            driver.sends_short,
+            driver.accepts_failed,
+            driver.accepts_over_limit,
+            ring.enters,
+            ring.completions,
+            ring.overflows,
+            turns,
+        ];
+        for (slot, figure) in self.driver.iter().zip(figures) {
+            slot.store(figure, Ordering::Relaxed);
+        }
+    }
+
+    /// Reads the figures.
+    pub fn figures(&self) -> Figures {
+        let engine = std::array::from_fn(|i| self.engine[i].load(Ordering::Relaxed));
+        let [
+            sockets,
+            armed,
+            queued,
+            ended,
+            buffers_exhausted,
+            receives_rearmed,
+            sends_short,
+            accepts_failed,
+            accepts_over_limit,
+            enters,
+            completions,
+            overflows,
+            turns,
+        ] = std::array::from_fn(|i| self.driver[i].load(Ordering::Relaxed));
+        Figures {
+            engine: Stats::from_array(&engine),
+            driver: DriverStats {
+                sockets,
+                armed,
+                queued,
+                ended,
+                buffers_exhausted,
+                receives_rearmed,
+                sends_short,
+                accepts_failed,
+                accepts_over_limit,
+            },
+            ring: RingStats { enters, completions, overflows },
+            turns,
+        }
+    }
+}

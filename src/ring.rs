@@ -1,0 +1,280 @@
+//! A shard's own io_uring: operations in, completions out, nothing decided.
+//!
+//! What may be in flight, and what follows from a completion, is the driver's; this file knows the kernel.
+//! One `io_uring_enter` submits, takes completions and, if asked, waits. Kernel 6.1 is the oldest that has
+//! all flags used here. Buffers of receives are the ring's own: see [`buffers`].
+
+pub mod buffers;
+
+use crate::config::RingSettings;
+use buffers::Buffers;
+use io_uring::cqueue::{buffer_select, more};
+use io_uring::types::{Fd, SubmitArgs, Timespec};
+use io_uring::{IoUring, opcode, squeue};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+const BUFFER_GROUP: u16 = 0;
+
+/// What the kernel is to do. Descriptors and memory must live until the completion: the driver sees to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Accept on a listener until told otherwise.
+    Accept {
+        /// The listener.
+        fd: RawFd,
+        /// Comes back with each completion.
+        tag: u64,
+    },
+    /// Receive once, into one of the ring's buffers.
+    ReceiveOnce {
+        /// The socket.
+        fd: RawFd,
+        /// Comes back with the completion.
+        tag: u64,
+    },
+    /// Receive until told otherwise, into the ring's buffers.
+    Receive {
+        /// The socket.
+        fd: RawFd,
+        /// Comes back with each completion.
+        tag: u64,
+    },
+    /// Send from memory that stays in place until the completion.
+    Send {
+        /// The socket.
+        fd: RawFd,
+        /// Comes back with the completion.
+        tag: u64,
+        /// The first byte.
+        bytes: *const u8,
+        /// How many.
+        length: u32,
+    },
+    /// Cancel all that is in flight on a descriptor.
+    Cancel {
+        /// The descriptor.
+        fd: RawFd,
+        /// Comes back with the completion.
+        tag: u64,
+    },
+    /// End our side of a connection (FIN). Done at once, has no completion.
+    Shutdown {
+        /// The socket.
+        fd: RawFd,
+    },
+    /// Close a descriptor on which nothing is in flight. Done at once, has no completion.
+    Close {
+        /// The socket.
+        fd: RawFd,
+        /// With RST.
+        reset: bool,
+    },
+}
+
+/// What the kernel did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Completion {
+    /// The operation's tag.
+    pub tag: u64,
+    /// A count, a descriptor, or a negative errno.
+    pub result: i32,
+    /// The operation goes on and will complete again.
+    pub has_more: bool,
+    /// The buffer that holds received bytes.
+    pub buffer: Option<u16>,
+}
+
+/// Figures of the ring, for whoever publishes them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RingStats {
+    /// Calls of io_uring_enter.
+    pub enters: u64,
+    /// Completions reaped.
+    pub completions: u64,
+    /// Times the completion queue ran over into the kernel's list.
+    pub overflows: u64,
+}
+
+/// One io_uring and its receive buffers.
+pub struct Ring {
+    // Before the buffers, so that the kernel lets go of them first.
+    uring: IoUring,
+    buffers: Buffers,
+    doorbell: OwnedFd,
+    doorbell_tag: u64,
+    doorbell_count: Box<u64>,
+    stats: RingStats,
+}
+
+impl Ring {
+    /// Makes the ring of the calling thread, which alone may use it. `doorbell` is an eventfd whose every
+    /// write completes with `doorbell_tag`.
+    pub fn new(settings: &RingSettings, doorbell: OwnedFd, doorbell_tag: u64) -> io::Result<Ring> {
+        let uring = IoUring::builder()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_coop_taskrun()
+            .setup_taskrun_flag()
+            .setup_submit_all()
+            .setup_cqsize(settings.cq_entries)
+            .build(settings.sq_entries)?;
+        let buffers = Buffers::new(settings.buffers, settings.buffer_bytes)?;
+        // SAFETY: the memory is the buffers' own and outlives the ring, which is dropped before it.
+        unsafe {
+            uring.submitter().register_buf_ring_with_flags(
+                buffers.ring_address(),
+                settings.buffers,
+                BUFFER_GROUP,
+                0,
+            )?;
+        }
+        let mut ring = Ring {
+            uring,
+            buffers,
+            doorbell,
+            doorbell_tag,
+            doorbell_count: Box::new(0),
+            stats: RingStats::default(),
+        };
+        ring.arm_doorbell()?;
+        Ok(ring)
+    }
+
+    /// Figures since the start.
+    pub fn stats(&self) -> RingStats {
+        self.stats
+    }
+
+    /// Listens to the doorbell again, after it completed.
+    pub fn arm_doorbell(&mut self) -> io::Result<()> {
+        let count: *mut u64 = &raw mut *self.doorbell_count;
+        let fd = Fd(self.doorbell.as_raw_fd());
+        self.push(&opcode::Read::new(fd, count.cast(), 8).build().user_data(self.doorbell_tag))
+    }
+
+    /// Queues an operation, or does it if it has no completion.
+    pub fn queue(&mut self, operation: Operation) -> io::Result<()> {
+        let entry = match operation {
+            Operation::Accept { fd, tag } => {
+                opcode::AcceptMulti::new(Fd(fd)).flags(libc::SOCK_CLOEXEC).build().user_data(tag)
+            }
+            Operation::ReceiveOnce { fd, tag } => opcode::Recv::new(Fd(fd), std::ptr::null_mut(), 0)
+                .buf_group(BUFFER_GROUP)
+                .build()
+                .flags(squeue::Flags::BUFFER_SELECT)
+                .user_data(tag),
+            Operation::Receive { fd, tag } => {
+                opcode::RecvMulti::new(Fd(fd), BUFFER_GROUP).build().user_data(tag)
+            }
+            Operation::Send { fd, tag, bytes, length } => {
+                opcode::Send::new(Fd(fd), bytes, length).flags(libc::MSG_NOSIGNAL).build().user_data(tag)
+            }
+            Operation::Cancel { fd, tag } => {
+                opcode::AsyncCancel2::new(io_uring::types::CancelBuilder::fd(Fd(fd)).all())
+                    .build()
+                    .user_data(tag)
+            }
+            Operation::Shutdown { fd } => {
+                shut(fd);
+                return Ok(());
+            }
+            Operation::Close { fd, reset } => {
+                close(fd, reset);
+                return Ok(());
+            }
+        };
+        self.push(&entry)
+    }
+
+    fn push(&mut self, entry: &squeue::Entry) -> io::Result<()> {
+        loop {
+            // SAFETY: the driver keeps descriptors and memory of an operation alive until its completion.
+            if unsafe { self.uring.submission().push(entry) }.is_ok() {
+                return Ok(());
+            }
+            self.enter(None)?;
+        }
+    }
+
+    /// Takes a completion, if one is there.
+    pub fn reap(&mut self) -> Option<Completion> {
+        let entry = self.uring.completion().next()?;
+        self.stats.completions += 1;
+        let flags = entry.flags();
+        Some(Completion {
+            tag: entry.user_data(),
+            result: entry.result(),
+            has_more: more(flags),
+            buffer: buffer_select(flags),
+        })
+    }
+
+    /// The bytes that a completion brought; `length` is its result.
+    pub fn received(&mut self, buffer: u16, length: usize) -> &mut [u8] {
+        self.buffers.filled(buffer, length)
+    }
+
+    /// Gives a buffer back to the kernel.
+    pub fn recycle(&mut self, buffer: u16) {
+        self.buffers.recycle(buffer);
+    }
+
+    /// The kernel has completions that only an enter will deliver.
+    pub fn is_kernel_ready(&mut self) -> bool {
+        let submission = self.uring.submission();
+        submission.taskrun() || submission.cq_overflow()
+    }
+
+    /// Operations are queued that the kernel has not seen.
+    pub fn has_queued(&mut self) -> bool {
+        !self.uring.submission().is_empty()
+    }
+
+    /// Submits, delivers what is ready and, with `wait`, sleeps until something is or the time is over;
+    /// `Some(None)` waits without end.
+    pub fn enter(&mut self, wait: Option<Option<Duration>>) -> io::Result<()> {
+        self.stats.enters += 1;
+        self.stats.overflows += u64::from(self.uring.submission().cq_overflow());
+        let result = match wait {
+            None => self.uring.submitter().submit_and_wait(0),
+            Some(None) => self.uring.submitter().submit_and_wait(1),
+            Some(Some(timeout)) => {
+                let timeout = Timespec::from(timeout);
+                self.uring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timeout))
+            }
+        };
+        match result {
+            Ok(_) => Ok(()),
+            Err(error) => match error.raw_os_error() {
+                // The wait is over, or completions must be taken first: both are the next turn's.
+                Some(libc::ETIME | libc::EINTR | libc::EAGAIN | libc::EBUSY) => Ok(()),
+                _ => Err(error),
+            },
+        }
+    }
+}
+
+fn shut(fd: RawFd) {
+    // SAFETY: no memory is involved. A socket that the peer has reset refuses, which changes nothing.
+    unsafe { libc::shutdown(fd, libc::SHUT_WR) };
+}
+
+fn close(fd: RawFd, reset: bool) {
+    if reset {
+        let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+        // SAFETY: `linger` outlives the call and its size is given.
+        unsafe {
+            libc::setsockopt(
+                fd,
+                libc::SOL_SOCKET,
+                libc::SO_LINGER,
+                (&raw const linger).cast(),
+                size_of::<libc::linger>() as libc::socklen_t,
+            );
+        }
+    }
+    // SAFETY: the driver owns the descriptor and forgets it now.
+    unsafe { libc::close(fd) };
+}

@@ -1,0 +1,244 @@
+//! A shard's loop: one turn takes everything that is ready, then sends everything that follows.
+//!
+//! drain the inboxes → reap completions into the driver → fire deadlines → flush into operations → post
+//! envelopes → one enter, which waits only when nothing is pending. The executor's reactor does not turn
+//! while the loop is parked in its own ring: nothing on a shard's executor may wait for it.
+
+use crate::driver::Driver;
+use crate::mesh::{Batch, Mesh};
+use crate::published::Published;
+use crate::ring::Ring;
+use crossbeam_channel::Receiver;
+use engine::{CoreId, Moved};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Completions of one turn; past it the turn goes on to its sends, so that reaping cannot starve them.
+const COMPLETIONS_PER_TURN_MAX: usize = 16 * 1024;
+/// Completions between two readings of the clock.
+const COMPLETIONS_PER_READING: usize = 64;
+/// Batches taken from peers in one turn.
+const BATCHES_PER_TURN_MAX: usize = 64;
+/// Connections that wait for room in one peer's channel; past it they are served where they are.
+const WAITING_CONNECTIONS_MAX: usize = 1024;
+/// From a drain's start to the reset of whoever has not ended: the whole stop is promised within 2 s.
+const DRAIN_US_MAX: i64 = 1_200 * engine::time::MS;
+/// Turns between two publications of the figures, while the shard never parks.
+const TURNS_PER_PUBLICATION: u64 = 256;
+
+/// What the control core says to a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Close everything with 1001, then end.
+    Drain,
+}
+
+/// One shard with all it needs to turn.
+pub struct Core {
+    ring: Ring,
+    driver: Driver,
+    mesh: Mesh,
+    commands: Receiver<Command>,
+    published: Arc<Published>,
+    /// Connections for each peer, by core.
+    waiting: Vec<Vec<(OwnedFd, Moved)>>,
+    turns: u64,
+    drain_until_us: Option<i64>,
+    is_abandoned: bool,
+}
+
+impl Core {
+    /// Puts a shard together.
+    pub fn new(
+        ring: Ring,
+        driver: Driver,
+        mesh: Mesh,
+        commands: Receiver<Command>,
+        published: Arc<Published>,
+    ) -> Core {
+        let cores = mesh.peers().count() + 1;
+        Core {
+            ring,
+            driver,
+            mesh,
+            commands,
+            published,
+            waiting: (0..cores).map(|_| Vec::new()).collect(),
+            turns: 0,
+            drain_until_us: None,
+            is_abandoned: false,
+        }
+    }
+
+    /// Turns until a drain is done.
+    pub fn run(&mut self) -> io::Result<()> {
+        self.settle()?;
+        loop {
+            self.obey();
+            self.drain_inboxes();
+            self.reap()?;
+            let now = self.driver.now();
+            self.driver.handle_deadlines(now);
+            self.settle()?;
+            if self.is_finished() {
+                self.publish();
+                return self.ring.enter(None);
+            }
+            self.turns += 1;
+            if self.turns.is_multiple_of(TURNS_PER_PUBLICATION) {
+                self.publish();
+            }
+            self.submit_or_park()?;
+        }
+    }
+
+    fn obey(&mut self) {
+        while let Ok(command) = self.commands.try_recv() {
+            match command {
+                Command::Drain if self.drain_until_us.is_none() => {
+                    let now = self.driver.now();
+                    self.drain_until_us = Some(now.master_us + DRAIN_US_MAX);
+                    self.driver.drain(now);
+                }
+                Command::Drain => {}
+            }
+        }
+    }
+
+    fn is_finished(&mut self) -> bool {
+        let Some(until_us) = self.drain_until_us else { return false };
+        if self.driver.now().master_us >= until_us && !self.is_abandoned {
+            self.is_abandoned = true;
+            self.driver.abandon();
+            return false;
+        }
+        self.driver.is_empty() && !self.driver.has_work()
+    }
+
+    fn drain_inboxes(&mut self) {
+        for _ in 0..BATCHES_PER_TURN_MAX {
+            let Some(batch) = self.mesh.receive() else { return };
+            let now = self.driver.now();
+            for (fd, moved) in batch.connections {
+                self.driver.handle_moved(fd, moved, now);
+            }
+            for envelope in batch.envelopes {
+                self.driver.handle_envelope(envelope, now);
+            }
+        }
+    }
+
+    /// Takes completions until neither the queue nor the kernel has any, or the turn is full. This is what
+    /// lets a broadcast's turn see all of its messages before it sends any.
+    fn reap(&mut self) -> io::Result<()> {
+        let mut taken = 0;
+        let mut now = self.driver.now();
+        while taken < COMPLETIONS_PER_TURN_MAX {
+            let Some(completion) = self.ring.reap() else {
+                if !self.ring.is_kernel_ready() {
+                    return Ok(());
+                }
+                self.ring.enter(None)?;
+                continue;
+            };
+            taken += 1;
+            if taken % COMPLETIONS_PER_READING == 0 {
+                now = self.driver.now();
+            }
+            let bytes = match completion.buffer {
+                Some(buffer) => self.ring.received(buffer, completion.result.max(0) as usize),
+                None => &mut [],
+            };
+            let is_doorbell = self.driver.handle_completion(completion, bytes, now);
+            if let Some(buffer) = completion.buffer {
+                self.ring.recycle(buffer);
+            }
+            if is_doorbell {
+                self.ring.arm_doorbell()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Queues all that the turn led to.
+    fn settle(&mut self) -> io::Result<()> {
+        self.driver.end_turn();
+        self.post();
+        while let Some(operation) = self.driver.poll_operation() {
+            self.ring.queue(operation)?;
+        }
+        Ok(())
+    }
+
+    /// One batch for each peer that has anything coming.
+    fn post(&mut self) {
+        while let Some((fd, moved)) = self.driver.poll_moved() {
+            let waiting = &mut self.waiting[usize::from(moved.to.0)];
+            if waiting.len() < WAITING_CONNECTIONS_MAX {
+                waiting.push((fd, moved));
+            } else {
+                self.keep(fd, moved);
+            }
+        }
+        for peer in self.mesh.peers() {
+            if self.has_parcels(peer) && self.mesh.has_room(peer) {
+                let envelopes = self.driver.shard().take_envelopes(peer);
+                let connections = std::mem::take(&mut self.waiting[usize::from(peer.0)]);
+                if let Err(batch) = self.mesh.send(peer, Batch { envelopes, connections }) {
+                    // The peer has ended: only a drain or a crash does that, and either ends us too.
+                    drop(batch);
+                }
+            }
+        }
+    }
+
+    /// Serves a connection here although its room's home is elsewhere: it will join across the mesh.
+    fn keep(&mut self, fd: OwnedFd, moved: Moved) {
+        let now = self.driver.now();
+        self.driver.handle_moved(fd, Moved { is_placed: true, ..moved }, now);
+    }
+
+    fn has_parcels(&mut self, peer: CoreId) -> bool {
+        self.driver.shard().has_envelopes(peer) || !self.waiting[usize::from(peer.0)].is_empty()
+    }
+
+    fn submit_or_park(&mut self) -> io::Result<()> {
+        if self.is_busy() {
+            return if self.ring.has_queued() { self.ring.enter(None) } else { Ok(()) };
+        }
+        self.publish();
+        self.mesh.doorbell().parked().prepare();
+        let result = if !self.mesh.is_empty() || !self.commands.is_empty() {
+            self.ring.enter(None)
+        } else {
+            let timeout = self.sleep_max();
+            self.ring.enter(Some(timeout))
+        };
+        self.mesh.doorbell().parked().wake();
+        result
+    }
+
+    /// Something is left that no completion will announce.
+    fn is_busy(&mut self) -> bool {
+        // A full channel announces nothing either, but its peer is at work: look again soon, not at once.
+        self.driver.has_work() || self.ring.is_kernel_ready()
+    }
+
+    fn sleep_max(&mut self) -> Option<Duration> {
+        const FULL_CHANNEL_RETRY: Duration = Duration::from_micros(100);
+        if self.mesh.peers().any(|peer| self.has_parcels(peer)) {
+            return Some(FULL_CHANNEL_RETRY);
+        }
+        let deadline_us = self.driver.next_deadline_us().into_iter().chain(self.drain_until_us).min()?;
+        let left_us = deadline_us - self.driver.now().master_us;
+        Some(Duration::from_micros(left_us.max(0) as u64))
+    }
+
+    fn publish(&mut self) {
+        let ring = self.ring.stats();
+        let driver = self.driver.stats();
+        self.published.publish(self.driver.shard().stats(), &driver, &ring, self.turns);
+    }
+}
