@@ -1,0 +1,155 @@
+//! What the kernel may do to a shard, provoked over real sockets: no buffers, a full completion queue,
+//! short sends, resets, lost wake-ups. After each, every open connection has its receive armed.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod server;
+
+use downbeat::config::{Config, RingSettings};
+use engine::{App, Limits};
+use server::{Client, PATIENCE, Server, config, connect, hear_type, join, say};
+use std::time::{Duration, Instant};
+use tungstenite::Message;
+
+fn echo_with(ring: RingSettings) -> Server {
+    let limits = Limits { message_bytes_max: 1 << 22, outbox_bytes_max: 1 << 26, ..Limits::default() };
+    Server::start(&Config { app: App::Echo, ring, limits, ..config(1) })
+}
+
+fn ring() -> RingSettings {
+    Config::default().ring
+}
+
+/// Every client sends before any reads, so that the server's turn has all of them at once.
+fn all_speak(clients: &mut [Client], messages: usize, length: usize) {
+    for round in 0..messages {
+        for client in &mut *clients {
+            client.send(Message::binary(vec![round as u8; length])).unwrap();
+        }
+    }
+    for client in clients {
+        for round in 0..messages {
+            assert_eq!(client.read().unwrap(), Message::binary(vec![round as u8; length]));
+        }
+    }
+}
+
+#[test]
+fn receives_that_find_no_buffer_are_armed_again() {
+    let server = echo_with(RingSettings { buffers: 2, buffer_bytes: 256, ..ring() });
+    let mut clients: Vec<_> = (0..60).map(|_| server.connect("/")).collect();
+    let start = Instant::now();
+    while server.total(|it| it.driver.buffers_exhausted) == 0 {
+        all_speak(&mut clients, 8, 600);
+        assert!(start.elapsed() < PATIENCE, "two buffers were never too few");
+    }
+    server.await_all_armed(60);
+}
+
+#[test]
+fn a_completion_queue_that_runs_over_loses_nothing() {
+    let server = echo_with(RingSettings { sq_entries: 8, cq_entries: 16, ..ring() });
+    let mut clients: Vec<_> = (0..200).map(|_| server.connect("/")).collect();
+    let start = Instant::now();
+    while server.total(|it| it.ring.overflows) == 0 {
+        all_speak(&mut clients, 4, 100);
+        assert!(start.elapsed() < PATIENCE, "16 entries were never too few");
+    }
+    server.await_all_armed(200);
+}
+
+#[test]
+fn a_send_that_the_kernel_takes_in_parts_goes_on_where_it_stopped() {
+    let server = echo_with(ring());
+    let mut client = server.connect("/");
+    let payload: Vec<u8> = (0..4_000_000_u32).map(|i| (i % 251) as u8).collect();
+    for _ in 0..3 {
+        // Nothing is read meanwhile: the socket's buffers fill up.
+        client.send(Message::binary(payload.clone())).unwrap();
+    }
+    for _ in 0..3 {
+        assert_eq!(client.read().unwrap(), Message::binary(payload.clone()));
+    }
+    assert!(server.total(|it| it.driver.sends_short) > 0, "no send was short");
+    server.await_all_armed(1);
+}
+
+#[test]
+fn a_reader_that_stops_is_cut_off_and_its_room_goes_on() {
+    let server = Server::start(&Config {
+        limits: Limits { outbox_bytes_max: 16 * 1024, ..Limits::default() },
+        ..config(1)
+    });
+    let mut speaker = server.connect("/?roomCode=R");
+    join(&mut speaker, "R", "speaker");
+    hear_type(&mut speaker, "playback_state");
+    let mut stalled = server.connect("/?roomCode=R");
+    join(&mut stalled, "R", "stalled");
+    hear_type(&mut speaker, "user_joined");
+    let track =
+        format!(r#"{{"type":"TRACK_CHANGE","roomCode":"R","trackData":{{"pad":"{}"}}}}"#, "x".repeat(10_000));
+    let start = Instant::now();
+    loop {
+        say(&mut speaker, &track);
+        let heard = server::hear(&mut speaker);
+        if heard["type"] == "user_left" {
+            break;
+        }
+        assert!(start.elapsed() < PATIENCE, "it was never cut off");
+    }
+    assert_eq!(server.total(|it| it.engine.outboxes_overflowed), 1);
+    drop(stalled);
+    server.await_all_armed(1);
+}
+
+#[test]
+fn resets_in_the_middle_of_everything_leave_nothing_behind() {
+    let server = echo_with(ring());
+    for round in 0..200_usize {
+        let mut client = server.connect("/");
+        client.send(Message::binary(vec![1; round * 37])).unwrap();
+        if round % 2 == 0 {
+            client.read().unwrap();
+        }
+        socket2::SockRef::from(client.get_ref()).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+    server.await_total("sockets", |it| it.driver.sockets, |sockets| sockets == 0);
+    server.await_total("connections", |it| it.engine.connections, |connections| connections == 0);
+}
+
+/// Two members on different cores take turns, so each message meets a parked core; one lost wake-up and the
+/// game stands still.
+#[test]
+fn no_wake_up_is_lost_between_cores() {
+    const TURNS: usize = 3_000;
+    let server = Server::start(&Config { port_per_core: true, ..config(4) });
+    let ports = server.core_ports().to_vec();
+    let mut players: Vec<_> = ports.iter().map(|port| connect(*port, "/")).collect();
+    for player in &mut players {
+        join(player, "R", "u");
+        hear_type(player, "joined");
+    }
+    for turn in 0..TURNS {
+        let count = players.len();
+        say(
+            &mut players[turn % count],
+            &format!(r#"{{"type":"SEEK","roomCode":"R","seekPositionMs":{turn}}}"#),
+        );
+        for player in &mut players {
+            assert_eq!(hear_type(player, "SEEK")["seekPositionMs"], turn);
+        }
+    }
+    assert!(server.total(|it| it.engine.envelopes_sent) as usize >= TURNS);
+}
+
+#[test]
+fn an_idle_server_does_not_turn() {
+    let server = Server::start(&config(2));
+    let _client = server.connect("/");
+    server.await_all_armed(1);
+    let turns = || server.total(|it| it.turns);
+    let before = turns();
+    // The one condition that has no event to await: that nothing happens.
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(turns() - before <= 2, "{} turns", turns() - before);
+}
