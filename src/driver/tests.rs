@@ -1,0 +1,304 @@
+//! The driver with the test as its kernel: every completion is a value.
+
+use super::*;
+use engine::{App, Authz, CoreId, Limits, Seed, Settings};
+use std::fs::File;
+use std::mem::ManuallyDrop;
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+/// A masked text frame of 5 bytes with a key of zeroes.
+const HELLO: &[u8] = b"\x81\x85\0\0\0\0hello";
+const SOCKET: RawFd = 1_000_000;
+
+struct Kernel {
+    /// Never dropped: it would close descriptors that are not there.
+    driver: ManuallyDrop<Driver>,
+    operations: Vec<Operation>,
+}
+
+impl Kernel {
+    fn new() -> Kernel {
+        let settings = Settings {
+            core: CoreId(0),
+            cores: 1,
+            app: App::Echo,
+            authz: Authz::Member,
+            limits: Limits::default(),
+            seed: Seed(1, 2),
+        };
+        let listener = OwnedFd::from(File::open("/dev/null").expect("there is a /dev/null"));
+        let admission = Admission::new(100);
+        let driver = Driver::new(Shard::new(settings), Clock::start(), vec![listener], admission);
+        let driver = ManuallyDrop::new(driver);
+        let mut kernel = Kernel { driver, operations: Vec::new() };
+        kernel.turn();
+        kernel
+    }
+
+    /// Ends the turn and keeps its operations.
+    fn turn(&mut self) {
+        self.driver.end_turn();
+        self.operations = std::iter::from_fn(|| self.driver.poll_operation()).collect();
+    }
+
+    fn complete(&mut self, tag: u64, result: i32, has_more: bool, bytes: &[u8]) {
+        let now = self.driver.now();
+        let completion = Completion { tag, result, has_more, buffer: None };
+        self.driver.handle_completion(completion, &mut bytes.to_vec(), now);
+    }
+
+    fn accept(&mut self, fd: RawFd) {
+        self.complete(Tag::Accept { listener: 0 }.to_bits(), fd, true, b"");
+        self.turn();
+    }
+
+    fn received(&mut self, bytes: &[u8], has_more: bool) {
+        let tag = self.receive_tag();
+        self.complete(tag, bytes.len() as i32, has_more, bytes);
+        self.turn();
+    }
+
+    /// The only connection's.
+    fn receive_tag(&self) -> u64 {
+        Tag::Receive(ConnectionId { index: 0, generation: self.generation() }).to_bits()
+    }
+
+    fn send_tag(&self) -> u64 {
+        Tag::Send(ConnectionId { index: 0, generation: self.generation() }).to_bits()
+    }
+
+    fn generation(&self) -> u32 {
+        self.operations
+            .iter()
+            .find_map(|operation| match operation {
+                Operation::ReceiveOnce { tag, .. }
+                | Operation::Receive { tag, .. }
+                | Operation::Send { tag, .. } => Some((*tag >> 32) as u32 & ConnectionId::GENERATION_MAX),
+                _ => None,
+            })
+            .unwrap_or(0)
+    }
+
+    /// The bytes of the turn's only send.
+    fn sends(&self) -> Vec<Vec<u8>> {
+        let bytes = |operation: &Operation| match operation {
+            Operation::Send { bytes, length, .. } => {
+                // SAFETY: the driver keeps the chunk until this send's completion, which has not come yet.
+                Some(unsafe { std::slice::from_raw_parts(*bytes, *length as usize) }.to_vec())
+            }
+            _ => None,
+        };
+        self.operations.iter().filter_map(bytes).collect()
+    }
+
+    fn sent(&mut self, result: i32) {
+        let tag = self.send_tag();
+        self.complete(tag, result, false, b"");
+        self.turn();
+    }
+
+    fn is_armed(&self) -> bool {
+        self.operations.iter().any(|operation| matches!(operation, Operation::Receive { .. }))
+    }
+
+    fn has_closed(&self) -> bool {
+        self.operations.iter().any(|operation| matches!(operation, Operation::Close { fd: SOCKET, .. }))
+    }
+
+    /// A connection that is open, with nothing in flight but its receive.
+    fn with_connection() -> Kernel {
+        let mut kernel = Kernel::new();
+        kernel.accept(SOCKET);
+        assert!(matches!(kernel.operations[..], [Operation::ReceiveOnce { fd: SOCKET, .. }]));
+        kernel.received(REQUEST, false);
+        assert!(kernel.is_armed());
+        let answer = kernel.sends().concat();
+        assert!(answer.starts_with(b"HTTP/1.1 101 "));
+        kernel.sent(answer.len() as i32);
+        kernel
+    }
+}
+
+#[test]
+fn tags_carry_what_a_completion_belongs_to() {
+    let id = ConnectionId { index: u32::MAX, generation: ConnectionId::GENERATION_MAX };
+    for tag in [Tag::Doorbell, Tag::Accept { listener: 7 }, Tag::Receive(id), Tag::Send(id), Tag::Cancel] {
+        assert_eq!(Tag::from_bits(tag.to_bits()), tag);
+    }
+}
+
+#[test]
+fn a_head_in_pieces_is_received_one_at_a_time() {
+    let mut kernel = Kernel::new();
+    kernel.accept(SOCKET);
+    kernel.received(&REQUEST[..30], false);
+    assert!(matches!(kernel.operations[..], [Operation::ReceiveOnce { .. }]));
+    kernel.received(&REQUEST[30..], false);
+    assert!(kernel.is_armed());
+}
+
+#[test]
+fn a_short_send_goes_on_from_where_it_stopped() {
+    let mut kernel = Kernel::with_connection();
+    kernel.received(HELLO, true);
+    assert_eq!(kernel.sends(), [b"\x81\x05hello"]);
+    kernel.sent(3);
+    assert_eq!(kernel.sends(), [b"ello"]);
+    // What comes meanwhile waits its turn and leaves as one.
+    kernel.complete(
+        Tag::Receive(ConnectionId { index: 0, generation: 0 }).to_bits(),
+        HELLO.len() as i32,
+        true,
+        HELLO,
+    );
+    kernel.complete(
+        Tag::Receive(ConnectionId { index: 0, generation: 0 }).to_bits(),
+        HELLO.len() as i32,
+        true,
+        HELLO,
+    );
+    kernel.turn();
+    assert_eq!(kernel.sends(), Vec::<Vec<u8>>::new());
+    kernel.sent(1);
+    kernel.sent(3);
+    assert_eq!(kernel.sends(), [b"\x81\x05hello\x81\x05hello"]);
+    assert_eq!(kernel.driver.stats().sends_short, 2);
+}
+
+#[test]
+fn a_send_that_would_have_blocked_is_tried_again() {
+    let mut kernel = Kernel::with_connection();
+    kernel.received(HELLO, true);
+    for error in [libc::EAGAIN, libc::EINTR, libc::ENOBUFS] {
+        kernel.sent(-error);
+        assert_eq!(kernel.sends(), [b"\x81\x05hello"], "{error}");
+    }
+    kernel.sent(7);
+    assert!(kernel.operations.is_empty());
+}
+
+#[test]
+fn a_receive_that_ends_without_the_peers_doing_is_armed_again() {
+    for (result, bytes) in [
+        (-libc::ENOBUFS, &b""[..]),
+        (-libc::EAGAIN, b""),
+        (-libc::ECANCELED, b""),
+        (HELLO.len() as i32, HELLO),
+    ] {
+        let mut kernel = Kernel::with_connection();
+        let before = kernel.driver.stats();
+        kernel.complete(
+            Tag::Receive(ConnectionId { index: 0, generation: 0 }).to_bits(),
+            result,
+            false,
+            bytes,
+        );
+        let queued = kernel.driver.stats();
+        assert_eq!((queued.armed, queued.queued), (before.armed - 1, 1), "{result}");
+        kernel.turn();
+        assert!(kernel.is_armed(), "{result}");
+        let after = kernel.driver.stats();
+        assert_eq!((after.armed, after.queued, after.ended), (1, 0, 0), "{result}");
+    }
+}
+
+#[test]
+fn a_peer_that_resets_is_let_go_of_once_nothing_is_in_flight() {
+    let mut kernel = Kernel::with_connection();
+    kernel.received(HELLO, true);
+    let tag = Tag::Receive(ConnectionId { index: 0, generation: 0 }).to_bits();
+    kernel.complete(tag, -libc::ECONNRESET, false, b"");
+    kernel.turn();
+    assert!(!kernel.has_closed(), "its send is in flight");
+    assert!(matches!(kernel.operations[..], [Operation::Cancel { fd: SOCKET, .. }]));
+    kernel.complete(
+        Tag::Send(ConnectionId { index: 0, generation: 0 }).to_bits(),
+        -libc::ECANCELED,
+        false,
+        b"",
+    );
+    kernel.turn();
+    assert!(kernel.has_closed());
+    assert_eq!(kernel.driver.stats().sockets, 0);
+}
+
+#[test]
+fn a_send_that_fails_cancels_the_receive_before_the_descriptor_goes() {
+    let mut kernel = Kernel::with_connection();
+    kernel.received(HELLO, true);
+    kernel.sent(-libc::EPIPE);
+    assert!(matches!(kernel.operations[..], [Operation::Cancel { .. }]));
+    // Bytes that were on their way do no harm.
+    kernel.complete(
+        Tag::Receive(ConnectionId { index: 0, generation: 0 }).to_bits(),
+        HELLO.len() as i32,
+        true,
+        HELLO,
+    );
+    kernel.turn();
+    assert!(!kernel.has_closed());
+    kernel.complete(
+        Tag::Receive(ConnectionId { index: 0, generation: 0 }).to_bits(),
+        -libc::ECANCELED,
+        false,
+        b"",
+    );
+    kernel.turn();
+    assert!(kernel.has_closed());
+}
+
+#[test]
+fn a_slot_is_reused_under_another_generation() {
+    let mut kernel = Kernel::with_connection();
+    let tag = Tag::Receive(ConnectionId { index: 0, generation: 0 }).to_bits();
+    kernel.complete(tag, 0, false, b"");
+    kernel.turn();
+    assert!(kernel.has_closed());
+    kernel.accept(SOCKET + 1);
+    assert_eq!(kernel.generation(), 1);
+    assert!(matches!(kernel.operations[..], [Operation::ReceiveOnce { fd, .. }] if fd == SOCKET + 1));
+}
+
+#[test]
+fn an_accept_that_finds_no_descriptor_pauses_longer_each_time() {
+    let mut kernel = Kernel::new();
+    let tag = Tag::Accept { listener: 0 }.to_bits();
+    let mut pauses = Vec::new();
+    for _ in 0..8 {
+        let before_us = kernel.driver.now().master_us;
+        kernel.complete(tag, -libc::EMFILE, false, b"");
+        kernel.turn();
+        assert!(kernel.operations.is_empty(), "not at once");
+        let due_us = kernel.driver.next_deadline_us().expect("it tries again");
+        pauses.push((due_us - before_us) / engine::time::MS);
+        let due = Now { master_us: due_us, unix_us: 0 };
+        kernel.driver.handle_deadlines(due);
+        kernel.turn();
+        assert!(matches!(kernel.operations[..], [Operation::Accept { .. }]));
+    }
+    assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 500, 500]);
+    // One success and it begins anew; another end of the accept is not a shortage.
+    kernel.accept(SOCKET);
+    kernel.complete(tag, -libc::ECONNABORTED, false, b"");
+    kernel.turn();
+    assert!(matches!(kernel.operations[..], [Operation::Accept { .. }]));
+}
+
+#[test]
+fn a_drain_ends_when_the_accept_is_cancelled_and_all_sockets_are_closed() {
+    let mut kernel = Kernel::with_connection();
+    let now = kernel.driver.now();
+    kernel.driver.drain(now);
+    kernel.turn();
+    assert_eq!(kernel.sends(), [b"\x88\x02\x03\xe9"]);
+    kernel.complete(Tag::Send(ConnectionId { index: 0, generation: 0 }).to_bits(), 4, false, b"");
+    kernel.turn();
+    assert!(kernel.operations.contains(&Operation::Shutdown { fd: SOCKET }));
+    kernel.complete(Tag::Receive(ConnectionId { index: 0, generation: 0 }).to_bits(), 0, false, b"");
+    kernel.turn();
+    assert!(kernel.has_closed() && !kernel.driver.is_empty(), "the listener is still the kernel's");
+    kernel.complete(Tag::Accept { listener: 0 }.to_bits(), -libc::ECANCELED, false, b"");
+    kernel.turn();
+    assert!(kernel.driver.is_empty());
+}
