@@ -13,6 +13,9 @@ use std::process::ExitCode;
 const EXIT_CONFIG: u8 = 78;
 
 fn main() -> ExitCode {
+    // While there is one thread it costs microseconds; from an executor's thread it waits some 10 ms for
+    // every CPU to pass through the kernel.
+    glommio::early_init();
     let status = match config::from_process() {
         Ok(Command::Print(text)) => {
             // Whoever reads it may have closed the pipe already.

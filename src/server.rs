@@ -58,6 +58,7 @@ impl std::error::Error for StartError {}
 struct Plan {
     config: Config,
     settings: Settings,
+    cpu: core_affinity::CoreId,
     clock: Clock,
     listeners: Vec<OwnedFd>,
     admission: Admission,
@@ -100,6 +101,8 @@ pub fn start(
                 limits: config.limits.clone(),
                 seed,
             },
+            // More shards than CPUs wrap around.
+            cpu: cpus[core % cpus.len()],
             clock,
             listeners,
             admission: admission.clone(),
@@ -109,8 +112,9 @@ pub fn start(
             started: started.clone(),
             ended: Box::new(ended.clone()),
         };
-        // More shards than CPUs wrap around.
-        let executor = LocalExecutorBuilder::new(Placement::Fixed(cpus[core % cpus.len()]))
+        // The thread pins itself: the executor's own pinning reads the whole CPU topology several times,
+        // which is most of the time that a start takes.
+        let executor = LocalExecutorBuilder::new(Placement::Unbound)
             .name(&format!("shard-{core}"))
             .io_memory(EXECUTOR_IO_MEMORY_BYTES)
             .ring_depth(EXECUTOR_RING_ENTRIES)
@@ -168,11 +172,26 @@ impl Running {
 
 /// The whole life of a shard, on its own thread.
 fn run_shard(plan: Plan) -> ShardEnd {
-    let Plan { config, settings, clock, listeners, admission, mesh, commands, published, started, ended } =
-        plan;
+    let Plan {
+        config,
+        settings,
+        cpu,
+        clock,
+        listeners,
+        admission,
+        mesh,
+        commands,
+        published,
+        started,
+        ended,
+    } = plan;
     // Whatever happens below, the control core hears of the end.
     let _ended = OnDrop(ended);
     let life = || {
+        if !core_affinity::set_for_current(cpu) {
+            let _ = started.send(Err(io::Error::other(format!("CPU {} cannot be pinned to", cpu.id))));
+            return Ok(());
+        }
         let ring = mesh
             .doorbell()
             .listen()
@@ -250,12 +269,12 @@ fn draw_seed() -> Result<Seed, StartError> {
 }
 
 /// The CPUs this process may use.
-fn cpus() -> Result<Vec<usize>, StartError> {
+fn cpus() -> Result<Vec<core_affinity::CoreId>, StartError> {
     let cpus = core_affinity::get_core_ids().unwrap_or_default();
     if cpus.is_empty() {
         return Err(StartError("cannot read which CPUs this process may use".to_owned()));
     }
-    Ok(cpus.into_iter().map(|cpu| cpu.id).collect())
+    Ok(cpus)
 }
 
 fn ring_refused(error: &io::Error) -> String {

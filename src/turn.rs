@@ -135,14 +135,19 @@ impl Core {
     fn reap(&mut self) -> io::Result<()> {
         let mut taken = 0;
         let mut now = self.driver.now();
+        let mut is_asked = false;
         while taken < COMPLETIONS_PER_TURN_MAX {
             let Some(completion) = self.ring.reap() else {
-                if !self.ring.is_kernel_ready() {
+                // The kernel may leave TASKRUN set after the last of its work was taken (it sets the flag
+                // after it has listed the work), so one question without an answer ends it.
+                if is_asked || !self.ring.is_kernel_ready() {
                     return Ok(());
                 }
+                is_asked = true;
                 self.ring.enter(None)?;
                 continue;
             };
+            is_asked = false;
             taken += 1;
             if taken % COMPLETIONS_PER_READING == 0 {
                 now = self.driver.now();
@@ -205,7 +210,7 @@ impl Core {
     }
 
     fn submit_or_park(&mut self) -> io::Result<()> {
-        if self.is_busy() {
+        if self.driver.has_work() {
             return if self.ring.has_queued() { self.ring.enter(None) } else { Ok(()) };
         }
         self.publish();
@@ -220,13 +225,8 @@ impl Core {
         result
     }
 
-    /// Something is left that no completion will announce.
-    fn is_busy(&mut self) -> bool {
-        // A full channel announces nothing either, but its peer is at work: look again soon, not at once.
-        self.driver.has_work() || self.ring.is_kernel_ready()
-    }
-
     fn sleep_max(&mut self) -> Option<Duration> {
+        // A full channel's room is announced by nothing, but its peer is at work: look again soon.
         const FULL_CHANNEL_RETRY: Duration = Duration::from_micros(100);
         if self.mesh.peers().any(|peer| self.has_parcels(peer)) {
             return Some(FULL_CHANNEL_RETRY);

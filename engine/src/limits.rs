@@ -92,7 +92,7 @@ pub const AUDIENCE_PROMPT_MAX: usize = 512;
 /// Sends to large audiences in one turn.
 pub const BULK_SENDS_PER_TURN_MAX: usize = 256;
 /// Buffers kept for outboxes, and the bytes of the largest kept.
-pub const POOL_BUFFERS_MAX: usize = 512;
+pub const POOL_BUFFERS_MAX: usize = 256;
 /// See [`POOL_BUFFERS_MAX`].
 pub const POOL_BUFFER_BYTES_MAX: usize = 4 * 1024;
 /// Chunks that wait in an outbox are sent together up to this many bytes.

@@ -41,16 +41,16 @@ pub struct Outbox {
     backlog: Option<Box<VecDeque<Chunk>>>,
     /// The youngest; grows in place.
     own: Vec<u8>,
-    /// Bytes of `next` and `backlog`.
-    waiting_bytes: usize,
+    /// Bytes of `next` and `backlog`. An outbox is bounded far below 4 GiB.
+    waiting_bytes: u32,
     /// Bytes handed out and not yet reported as sent.
-    in_flight_bytes: usize,
+    in_flight_bytes: u32,
 }
 
 impl Outbox {
     /// Bytes owed, in flight or not.
     pub fn owed_bytes(&self) -> usize {
-        self.in_flight_bytes + self.waiting_bytes + self.own.len()
+        (self.in_flight_bytes + self.waiting_bytes) as usize + self.own.len()
     }
 
     /// Nothing waits to be handed out.
@@ -74,7 +74,7 @@ impl Outbox {
     /// Adds the part of a batch from `start` on.
     pub fn push_shared(&mut self, batch: &Rc<Vec<u8>>, start: usize) {
         if self.own.is_empty() && self.next.is_none() {
-            self.waiting_bytes = batch.len() - start;
+            self.waiting_bytes = (batch.len() - start) as u32;
             self.next = Some(Chunk::Shared { batch: Rc::clone(batch), start });
         } else if self.is_in_flight() {
             // A slow reader's share of a broadcast is not copied: its memory is that of all members.
@@ -95,15 +95,15 @@ impl Outbox {
         if self.backlog.is_some() {
             chunk = self.merged(chunk);
         }
-        self.in_flight_bytes = chunk.as_slice().len();
+        self.in_flight_bytes = chunk.as_slice().len() as u32;
         self.waiting_bytes -= self.in_flight_bytes;
         Some(chunk)
     }
 
     /// The kernel has taken `bytes` more of the send in flight.
     pub fn sent(&mut self, bytes: usize) {
-        debug_assert!(bytes <= self.in_flight_bytes, "no more is sent than was handed out");
-        self.in_flight_bytes = self.in_flight_bytes.saturating_sub(bytes);
+        debug_assert!(bytes <= self.in_flight_bytes as usize, "no more is sent than was handed out");
+        self.in_flight_bytes = self.in_flight_bytes.saturating_sub(bytes as u32);
     }
 
     /// Forgets all that waits; a send in flight stays so until it is reported.
@@ -119,7 +119,7 @@ impl Outbox {
     }
 
     fn queue(&mut self, chunk: Chunk) {
-        self.waiting_bytes += chunk.as_slice().len();
+        self.waiting_bytes += chunk.as_slice().len() as u32;
         if self.next.is_none() {
             self.next = Some(chunk);
         } else {

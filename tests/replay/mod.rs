@@ -8,7 +8,7 @@
 
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -105,7 +105,11 @@ fn take_step(step: &Value, room: &str, endpoints: &Endpoints, clients: &mut BTre
             } else {
                 "/".to_owned()
             };
-            clients.insert(name.to_owned(), Client::connect(port, &path));
+            let client = Client::connect(port, &path);
+            if let Some(replaced) = clients.insert(name.to_owned(), client) {
+                // Its wsId and checkIds are still spoken of. A script names no client with a prime.
+                clients.insert(format!("{name}'{}", clients.len()), replaced);
+            }
         }
         "send" => {
             let client = &clients[value[0].as_str().unwrap()];
@@ -156,6 +160,7 @@ impl Client {
         let ours = Arc::clone(&inbox);
         thread::spawn(move || {
             let (inbox, arrived) = &*inbox;
+            let mut code = 1006;
             while let Ok(message) = reader.read() {
                 let at = Instant::now();
                 let mut inbox = inbox.lock().unwrap();
@@ -166,11 +171,15 @@ impl Client {
                         let message = serde_json::from_str(text).unwrap_or(json!({"unparsable": text}));
                         inbox.arrivals.push(Arrival { at, message, is_binary });
                     }
-                    Message::Close(frame) => inbox.closed = Some(frame.map_or(1005, |it| it.code.into())),
+                    Message::Close(frame) => code = frame.map_or(1005, |it| it.code.into()),
                     _ => {}
                 }
                 arrived.notify_all();
             }
+            // The script's half of the socket would keep the stream half open, and a server may count the
+            // client as present until both halves ended.
+            let _ = reader.get_ref().shutdown(Shutdown::Both);
+            inbox.lock().unwrap().closed = Some(code);
         });
         Client { socket, inbox: ours, seen: 0 }
     }
@@ -183,13 +192,14 @@ impl Client {
     fn write(&self, message: Message) {
         let role = tungstenite::protocol::Role::Client;
         let mut writer = WebSocket::from_raw_socket(self.socket.try_clone().unwrap(), role, None);
-        writer.send(message).unwrap();
+        // The server may have closed the connection; that is a difference, which the reader records.
+        let _ = writer.send(message);
     }
 
     fn newest_check(&self) -> String {
         let inbox = self.inbox.0.lock().unwrap();
-        let checks = inbox.arrivals.iter().filter_map(|arrival| arrival.message["checkId"].as_str());
-        checks.last().unwrap_or("none").to_owned()
+        let mut checks = inbox.arrivals.iter().filter_map(|arrival| arrival.message["checkId"].as_str());
+        checks.next_back().unwrap_or("none").to_owned()
     }
 
     fn wait_for(&mut self, kind: &str, patience: Duration) {
@@ -204,6 +214,13 @@ impl Client {
         if let Some(found) = find(&guard) {
             self.seen = found + 1;
         }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // The reader holds the socket open otherwise, and stays in the room until the process ends.
+        let _ = self.socket.shutdown(Shutdown::Both);
     }
 }
 
@@ -263,6 +280,7 @@ impl Got {
         for (name, client) in &self.clients {
             for Arrival { at, message, .. } in &client.inbox.0.lock().unwrap().arrivals {
                 if message["type"] == "joined" {
+                    let name = name.split('\'').next().unwrap();
                     names.insert(message["wsId"].as_str().unwrap().to_owned(), format!("<{name}>"));
                 }
                 if let Some(check) = message["checkId"].as_str() {

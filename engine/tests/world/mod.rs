@@ -131,7 +131,6 @@ impl World {
                 self.say(name, &ready);
             }
             [name, "stuck"] => self.clients.get_mut(name).unwrap().is_stuck = true,
-            [name, "unstuck"] => self.unstick(name),
             [name, "closes"] => self.send(name, Opcode::Close, &1000u16.to_be_bytes()),
             [name, "ends"] => {
                 let (core, id) = self.whereabouts(name);
@@ -268,14 +267,6 @@ impl World {
             }
         }
         moved
-    }
-
-    fn unstick(&mut self, name: &str) {
-        let client = self.clients.get_mut(name).unwrap();
-        client.is_stuck = false;
-        let (core, id) = (usize::from(client.core), client.connection);
-        // What was in flight while it was stuck is taken now; its bytes are not looked at.
-        self.shards[core].handle_sent(id, usize::MAX >> 1, None);
     }
 
     fn receive(&mut self, name: &str, bytes: &[u8]) {
