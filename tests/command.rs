@@ -1,0 +1,176 @@
+//! The command as an operator sees it: what it says, which signals stop it, its exit status.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod server;
+
+use server::{PATIENCE, connect, hear_type, join};
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpStream;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+use tungstenite::Message;
+use tungstenite::protocol::frame::coding::CloseCode;
+
+struct Process {
+    child: Child,
+    banner: String,
+    port: u16,
+}
+
+fn downbeat() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_downbeat"));
+    command.env_clear().stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Starts it and waits for its banner, whose last line is about the host.
+fn start(command: &mut Command) -> Process {
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut banner = String::new();
+    for line in &mut lines {
+        let line = line.unwrap();
+        banner += &format!("{line}\n");
+        if line.starts_with("  host ") {
+            break;
+        }
+    }
+    let port = banner.lines().find_map(|line| line.strip_prefix("  port "));
+    let port = port.unwrap_or_else(|| panic!("no port in {banner}")).split_whitespace().next().unwrap();
+    Process { port: port.parse().unwrap(), child, banner }
+}
+
+impl Process {
+    fn signal(&self, signal: i32) {
+        // SAFETY: no memory is involved; the child has not been waited for, so the id is its own.
+        assert_eq!(unsafe { libc::kill(self.child.id() as libc::pid_t, signal) }, 0);
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(start.elapsed() < PATIENCE, "it does not end");
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn the_banner_says_version_cores_port_backend_and_limit() {
+    let process = start(downbeat().args(["--port", "0", "--cores", "3"]).env("NODE_ENV", "production"));
+    for part in [
+        &format!("Downbeat {}\n", env!("CARGO_PKG_VERSION")),
+        "3 cores (cluster mode)",
+        "(all addresses, IPv4 and IPv6)",
+        "io_uring, Linux ",
+        "environment production",
+        "connections at most ",
+        "/ws/sync?roomCode=ROOM&userId=USER",
+    ] {
+        assert!(process.banner.contains(part), "{part}: {}", process.banner);
+    }
+}
+
+#[test]
+fn the_environment_of_the_old_server_is_understood() {
+    let process = start(downbeat().env("PORT", "0").env("CLUSTER_WORKERS", "1").env("HOST", "127.0.0.1"));
+    assert!(process.banner.contains("1 core (single process mode)"), "{}", process.banner);
+    assert!(process.banner.contains("(127.0.0.1)"), "{}", process.banner);
+}
+
+#[test]
+fn it_listens_on_ipv4_and_ipv6_alike() {
+    let process = start(downbeat().args(["--port", "0"]));
+    TcpStream::connect(("127.0.0.1", process.port)).unwrap();
+    // A host without IPv6 has no ::1 to connect to.
+    if std::net::TcpListener::bind("[::1]:0").is_ok() {
+        TcpStream::connect(("::1", process.port)).unwrap();
+    }
+}
+
+#[test]
+fn sigterm_and_ctrl_c_close_every_client_with_1001_and_exit_0_within_2_s() {
+    for signal in [libc::SIGTERM, libc::SIGINT] {
+        let mut process = start(downbeat().args(["--port", "0", "--host", "127.0.0.1", "--cores", "2"]));
+        let mut clients: Vec<_> =
+            (0..20).map(|i| connect(process.port, &format!("/?roomCode={i}"))).collect();
+        for (i, client) in clients.iter_mut().enumerate() {
+            join(client, &i.to_string(), "u");
+            hear_type(client, "playback_state");
+        }
+        let start = Instant::now();
+        process.signal(signal);
+        for client in &mut clients {
+            let Message::Close(Some(frame)) = client.read().unwrap() else { panic!("no close frame") };
+            assert_eq!(frame.code, CloseCode::Away);
+        }
+        // Not even those hold it up who never end their side.
+        let status = process.wait();
+        assert_eq!(status.code(), Some(0));
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn a_bad_value_is_one_line_and_exit_64() {
+    for command in [
+        downbeat().args(["--port", "seventy"]),
+        downbeat().env("CLUSTER_WORKERS", "0"),
+        downbeat().args(["--unknown"]),
+        downbeat().args(["--config", "/nonexistent/downbeat.toml"]),
+    ] {
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(64), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn a_taken_port_is_one_line_with_its_remedy_and_exit_78() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let output = downbeat().args(["--host", "127.0.0.1", "--port", &port]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(said.lines().count() == 1 && said.contains(&port) && said.contains("--port"), "{said}");
+    drop(taken);
+}
+
+#[test]
+fn config_prints_a_file_that_config_takes_back() {
+    let output = downbeat().args(["config", "--port", "7001"]).env("NODE_ENV", "staging").output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let file = std::env::temp_dir().join(format!("downbeat-config-{}.toml", std::process::id()));
+    std::fs::write(&file, &output.stdout).unwrap();
+    let again = downbeat().arg("config").arg("--config").arg(&file).output().unwrap();
+    std::fs::remove_file(&file).unwrap();
+    let text = String::from_utf8(again.stdout).unwrap();
+    assert!(
+        text.contains("port = 7001 # file\n") && text.contains("environment = \"staging\" # file\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn help_and_version_go_to_standard_output() {
+    for argument in ["--help", "--version"] {
+        let mut child = downbeat().arg(argument).spawn().unwrap();
+        let mut text = String::new();
+        child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+        assert!(text.len() > 10, "{text}");
+    }
+}
