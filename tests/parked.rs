@@ -38,8 +38,11 @@ fn park_once(core: &Core) -> (usize, bool) {
     (seen, seen == 0)
 }
 
-fn check(senders: usize) {
-    loom::model(move || {
+/// Explores all interleavings with up to `preemptions` switches that no one asked for; all of them if `None`.
+fn check(senders: usize, preemptions: Option<usize>) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = preemptions;
+    model.check(move || {
         let core = Arc::new(Core {
             parked: Parked::default(),
             inbox: AtomicUsize::new(0),
@@ -65,10 +68,10 @@ fn check(senders: usize) {
 
 #[test]
 fn one_sender_never_leaves_a_sleeper_asleep() {
-    check(1);
+    check(1, None);
 }
 
 #[test]
 fn two_senders_never_leave_a_sleeper_asleep() {
-    check(2);
+    check(2, Some(3));
 }

@@ -91,16 +91,17 @@ pub const DEVICE_READY_INTERVAL_MS: i64 = 250;
 pub const AUDIENCE_PROMPT_MAX: usize = 512;
 /// Sends to large audiences in one turn.
 pub const BULK_SENDS_PER_TURN_MAX: usize = 256;
-/// Buffers kept for outboxes, and the bytes of the largest kept.
+/// Buffers kept for outboxes and batches.
 pub const POOL_BUFFERS_MAX: usize = 256;
-/// See [`POOL_BUFFERS_MAX`].
-pub const POOL_BUFFER_BYTES_MAX: usize = 4 * 1024;
+/// The size of each: what most answers of a turn fit into. A buffer that had to grow is not kept, or all
+/// of them would end up as large as the largest.
+pub const POOL_BUFFER_BYTES: usize = 512;
 /// Chunks that wait in an outbox are sent together up to this many bytes.
 pub const MERGED_SEND_BYTES_MAX: usize = 64 * 1024;
 
 const _: () = assert!(DEVICE_READY_EACH_MEMBERS_MAX < AUDIENCE_PROMPT_MAX);
 const _: () =
-    assert!(POOL_BUFFERS_MAX * POOL_BUFFER_BYTES_MAX <= 2 << 20, "the pool is a small part of a shard");
+    assert!(POOL_BUFFERS_MAX * POOL_BUFFER_BYTES <= 256 << 10, "the pool is a small part of a shard");
 
 impl Limits {
     pub(crate) fn decoder(&self) -> DecoderLimits {

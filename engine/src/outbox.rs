@@ -3,7 +3,7 @@
 //! Bytes of a broadcast are shared with the other members by a non-atomic count; a connection's own answers
 //! are its own. All that gathers while a send is in flight leaves as one. An idle outbox owns no memory.
 
-use crate::limits::MERGED_SEND_BYTES_MAX;
+use crate::limits::{MERGED_SEND_BYTES_MAX, POOL_BUFFER_BYTES, POOL_BUFFERS_MAX};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -27,6 +27,25 @@ impl Chunk {
         match self {
             Chunk::Own(bytes) => bytes,
             Chunk::Shared { batch, start } => &batch[*start..],
+        }
+    }
+}
+
+/// Buffers that are between two uses, all of one size.
+#[derive(Debug, Default)]
+pub struct Pool(Vec<Vec<u8>>);
+
+impl Pool {
+    /// An empty buffer.
+    pub fn take(&mut self) -> Vec<u8> {
+        self.0.pop().unwrap_or_else(|| Vec::with_capacity(POOL_BUFFER_BYTES))
+    }
+
+    /// Gives a buffer back; it is kept if it did not grow and there is room.
+    pub fn put(&mut self, mut buffer: Vec<u8>) {
+        if buffer.capacity() == POOL_BUFFER_BYTES && self.0.len() < POOL_BUFFERS_MAX {
+            buffer.clear();
+            self.0.push(buffer);
         }
     }
 }
@@ -64,9 +83,9 @@ impl Outbox {
     }
 
     /// Where the connection's own next bytes go; the buffer comes from `pool` if there is none yet.
-    pub fn own(&mut self, pool: &mut Vec<Vec<u8>>) -> &mut Vec<u8> {
+    pub fn own(&mut self, pool: &mut Pool) -> &mut Vec<u8> {
         if self.own.capacity() == 0 {
-            self.own = pool.pop().unwrap_or_default();
+            self.own = pool.take();
         }
         &mut self.own
     }
@@ -159,7 +178,7 @@ mod tests {
     #[test]
     fn bytes_leave_in_order_one_send_at_a_time_and_are_all_accounted_for() {
         let mut outbox = Outbox::default();
-        let pool = &mut Vec::new();
+        let pool = &mut Pool::default();
         let batch = Rc::new(b"0123456789".to_vec());
         outbox.push_shared(&batch, 7);
         assert_eq!(text(outbox.take()), "789");
@@ -179,9 +198,25 @@ mod tests {
     }
 
     #[test]
+    fn the_pool_keeps_buffers_of_its_size_and_no_others() {
+        let mut pool = Pool::default();
+        let mut buffer = pool.take();
+        buffer.extend_from_slice(b"used");
+        let address = buffer.as_ptr();
+        pool.put(buffer);
+        let mut buffer = pool.take();
+        assert!(buffer.is_empty() && buffer.as_ptr() == address);
+        buffer.extend_from_slice(&[0; POOL_BUFFER_BYTES + 1]);
+        pool.put(buffer);
+        assert_eq!(pool.take().capacity(), POOL_BUFFER_BYTES);
+        (0..2 * POOL_BUFFERS_MAX).for_each(|_| pool.put(Vec::with_capacity(POOL_BUFFER_BYTES)));
+        assert_eq!(pool.0.len(), POOL_BUFFERS_MAX);
+    }
+
+    #[test]
     fn answers_and_a_broadcast_of_one_turn_are_one_send() {
         let mut outbox = Outbox::default();
-        outbox.own(&mut Vec::new()).extend_from_slice(b"answer");
+        outbox.own(&mut Pool::default()).extend_from_slice(b"answer");
         outbox.push_shared(&Rc::new(b"event".to_vec()), 0);
         assert_eq!(text(outbox.take()), "answerevent");
         assert!(outbox.is_empty());

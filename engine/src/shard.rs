@@ -23,7 +23,7 @@ use crate::envelope::Envelope;
 use crate::ids::{ConnectionId, CoreId, MemberId, RoomId};
 use crate::limits::{App, Authz, Limits};
 use crate::link::Link;
-use crate::outbox::Chunk;
+use crate::outbox::{Chunk, Pool};
 use crate::placement::Seed;
 use crate::room::Room;
 use crate::stats::Stats;
@@ -86,7 +86,7 @@ pub struct Shard {
     deadlines: Deadlines,
     ready: Ready,
     actions: VecDeque<Action>,
-    pool: Vec<Vec<u8>>,
+    pool: Pool,
     /// Taken while a message is parsed, since its borrows reach into it.
     parser: Option<Box<Parser>>,
     /// Frames being written; empty between calls.
@@ -127,7 +127,7 @@ impl Shard {
             deadlines: Deadlines::new(&settings.limits),
             ready: Ready::default(),
             actions: VecDeque::new(),
-            pool: Vec::new(),
+            pool: Pool::default(),
             parser: Some(Box::new(Parser::new(settings.limits.request()))),
             scratch: Vec::new(),
             ids_drawn: 0,

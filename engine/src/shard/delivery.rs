@@ -7,7 +7,7 @@ use super::Shard;
 use crate::connection::{Membership, Phase};
 use crate::envelope::Envelope;
 use crate::ids::{ConnectionId, CoreId, MemberId, RoomId};
-use crate::limits::{AUDIENCE_PROMPT_MAX, BULK_SENDS_PER_TURN_MAX, POOL_BUFFER_BYTES_MAX, POOL_BUFFERS_MAX};
+use crate::limits::{AUDIENCE_PROMPT_MAX, BULK_SENDS_PER_TURN_MAX};
 use crate::outbox::Chunk;
 use crate::room::Room;
 use std::collections::VecDeque;
@@ -73,7 +73,7 @@ impl Shard {
     /// Gives every listener its part of the batch. Must not join or leave while iterating.
     fn serve(&mut self, audience: u32) {
         let Some(audience) = self.audiences.get_mut(audience as usize) else { return };
-        let batch = std::mem::replace(&mut audience.batch, self.pool.pop().unwrap_or_default());
+        let batch = std::mem::take(&mut audience.batch);
         let batch = Rc::new(batch);
         let is_bulk = audience.listeners.len() > AUDIENCE_PROMPT_MAX;
         for listener in &mut audience.listeners {
@@ -92,7 +92,7 @@ impl Shard {
             }
         }
         if let Some(batch) = Rc::into_inner(batch) {
-            self.recycle(batch);
+            self.pool.put(batch);
         }
     }
 
@@ -209,6 +209,7 @@ impl Shard {
         }
         if audience.batch.is_empty() {
             self.ready.audiences.push(audience_slot);
+            audience.batch = self.pool.take();
         }
         audience.batch.extend_from_slice(frames);
         self.stats.deliveries += audience.listeners.len() as u64 - u64::from(except.is_some());
@@ -220,10 +221,10 @@ impl Shard {
     /// The kernel took `bytes` of the send in flight; a whole chunk comes back for its memory.
     pub fn handle_sent(&mut self, id: ConnectionId, bytes: usize, done: Option<Chunk>) {
         match done {
-            Some(Chunk::Own(buffer)) => self.recycle(buffer),
+            Some(Chunk::Own(buffer)) => self.pool.put(buffer),
             Some(Chunk::Shared { batch, .. }) => {
                 if let Some(buffer) = Rc::into_inner(batch) {
-                    self.recycle(buffer);
+                    self.pool.put(buffer);
                 }
             }
             None => {}
@@ -238,13 +239,6 @@ impl Shard {
             self.list(index);
         } else {
             self.finish_closing(index);
-        }
-    }
-
-    fn recycle(&mut self, mut buffer: Vec<u8>) {
-        if (1..=POOL_BUFFER_BYTES_MAX).contains(&buffer.capacity()) && self.pool.len() < POOL_BUFFERS_MAX {
-            buffer.clear();
-            self.pool.push(buffer);
         }
     }
 }

@@ -24,7 +24,7 @@ pub struct World {
     pub log: String,
     clients: BTreeMap<String, Client>,
     by_connection: HashMap<(u16, ConnectionId), String>,
-    names: Vec<(String, String)>,
+    names: HashMap<String, String>,
     check_id: String,
     checks: usize,
     /// Links that deliver nothing for now, by the receiving core.
@@ -79,7 +79,7 @@ impl World {
             log: String::new(),
             clients: BTreeMap::new(),
             by_connection: HashMap::new(),
-            names: Vec::new(),
+            names: HashMap::new(),
             check_id: "none".to_owned(),
             checks: 0,
             stalled: vec![false; usize::from(setup.cores)],
@@ -315,19 +315,20 @@ impl World {
         if text.starts_with(r#"{"type":"joined""#)
             && let Some(ws_id) = field("wsId")
         {
-            self.names.push((ws_id, format!("<{name}>")));
+            self.names.insert(ws_id, format!("<{name}>"));
         }
         if let Some(check_id) = field("checkId")
             && check_id != self.check_id
         {
             self.checks += 1;
-            self.names.push((check_id.clone(), format!("<check{}>", self.checks)));
+            self.names.insert(check_id.clone(), format!("<check{}>", self.checks));
             self.check_id = check_id;
         }
-        let mut text = text.to_owned();
-        for (id, name) in &self.names {
-            text = text.replace(id, name);
-        }
+        let ids = ["wsId", "checkId"].into_iter().filter_map(field);
+        let mut text = ids.fold(text.to_owned(), |text, id| match self.names.get(&id) {
+            Some(name) => text.replace(&id, name),
+            None => text,
+        });
         let unix = format!("{}", self.now.unix_us / 1000);
         for key in ["timestamp", "serverNow"] {
             text = text.replace(&format!(",\"{key}\":{unix}"), "");
