@@ -77,7 +77,7 @@ impl Default for Config {
             connections_max: None,
             limits: Limits::default(),
             ring: RingSettings {
-                buffers: 512,
+                buffers: 256,
                 buffer_bytes: 2048,
                 sq_entries: 1024,
                 cq_entries: 8192,
