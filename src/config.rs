@@ -1,6 +1,6 @@
 //! The effective configuration: flags over environment over file over default.
 //!
-//! Every setting stands once, in [`settings`]; help, environment, file and `downbeat config` all follow from
+//! Every setting stands once, in `settings.rs`; help, environment, file and `downbeat config` all follow from
 //! that table. A bad value is one line that names the setting and what is allowed. Nothing here acts.
 
 mod settings;
