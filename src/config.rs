@@ -233,6 +233,11 @@ fn merge(sources: &Sources<'_>, matches: &ArgMatches) -> Result<(Config, Vec<Sou
     if config.ring.cq_entries < config.ring.sq_entries {
         return Err(usage("ring.cq_entries: fewer than ring.sq_entries; allowed: at least as many"));
     }
+    if config.limits.outbox_bytes_max < config.limits.message_bytes_max {
+        return Err(usage(
+            "limits.outbox_bytes_max: fewer than limits.message_bytes_max; allowed: at least as many",
+        ));
+    }
     Ok((config, origins))
 }
 

@@ -211,6 +211,11 @@ impl Driver {
         self.shard.has_work() || !self.operations.is_empty() || !self.rearm.is_empty()
     }
 
+    /// What has gathered should be sent before more is read.
+    pub fn is_pressing(&self) -> bool {
+        self.shard.is_pressing()
+    }
+
     /// The master clock's time of the next deadline, µs.
     pub fn next_deadline_us(&mut self) -> Option<i64> {
         self.shard.next_deadline_us().into_iter().chain(self.accept_again_us).min()

@@ -136,7 +136,7 @@ impl Core {
         let mut taken = 0;
         let mut now = self.driver.now();
         let mut is_asked = false;
-        while taken < COMPLETIONS_PER_TURN_MAX {
+        while taken < COMPLETIONS_PER_TURN_MAX && !self.driver.is_pressing() {
             let Some(completion) = self.ring.reap() else {
                 // The kernel may leave TASKRUN set after the last of its work was taken (it sets the flag
                 // after it has listed the work), so one question without an answer ends it.

@@ -104,6 +104,11 @@ const _: () =
     assert!(POOL_BUFFERS_MAX * POOL_BUFFER_BYTES <= 256 << 10, "the pool is a small part of a shard");
 
 impl Limits {
+    /// A quarter of an outbox has gathered: time to send before more is read.
+    pub(crate) fn is_pressing(&self, bytes: usize) -> bool {
+        bytes > self.outbox_bytes_max / 4
+    }
+
     pub(crate) fn decoder(&self) -> DecoderLimits {
         DecoderLimits {
             message_bytes_max: self.message_bytes_max,

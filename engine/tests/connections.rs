@@ -240,6 +240,26 @@ fn a_reader_that_stops_is_aborted_at_its_outbox_limit_and_its_room_goes_on() {
 }
 
 #[test]
+fn a_turn_is_to_end_before_what_it_gathers_cuts_off_a_peer_that_reads() {
+    for app in [App::Echo, App::Broadcast] {
+        let mut world = World::new(&Setup { app, ..Setup::default() });
+        world.connect("A", 0, "/");
+        world.settle();
+        // 4 MB in all, sixteen times an outbox; the driver asks after each receive.
+        for _ in 0..4096 {
+            world.send("A", Opcode::Binary, &[7; 1024]);
+            if world.shards[0].is_pressing() {
+                world.log.clear();
+                world.settle();
+                assert!(!world.shards[0].is_pressing());
+            }
+        }
+        world.settle();
+        assert_eq!((world.stats(0).outboxes_overflowed, world.stats(0).connections), (0, 1), "{app:?}");
+    }
+}
+
+#[test]
 fn who_joins_later_in_a_turn_does_not_get_what_came_before() {
     let mut world = World::new(&Setup::default());
     for line in ["A connects on 0", "A joins R u-A u-A", "B connects on 0"] {

@@ -86,6 +86,7 @@ fn bad_arguments_and_files_are_one_line_that_names_them() {
     assert!(refusal(&["--config", "downbeat.toml"], &[], "prot = 1").contains("prot: no such setting"));
     assert!(refusal(&["--config", "downbeat.toml"], &[], "[limits]\nx = 1").contains("limits.x"));
     assert!(refusal(&["--cq-entries", "16"], &[], "").contains("ring.cq_entries"));
+    assert!(refusal(&["--message-bytes-max", "16777216"], &[], "").contains("limits.outbox_bytes_max"));
     assert!(refusal(&["--port", "70000"], &[("PORT", "6001")], "").contains("--port: \"70000\""));
     assert!(refusal(&["--cores", "0"], &[], "").contains("1 to 256"));
 }

@@ -20,6 +20,8 @@ pub(super) struct Ready {
     /// Members of large audiences, served after the others and a slice at a time.
     bulk: VecDeque<u32>,
     bulk_sent: usize,
+    /// So much has gathered that it should leave before more is read.
+    is_pressing: bool,
     /// Audiences with a batch.
     audiences: Vec<u32>,
     /// Connections whose outbox ran over. They go when the turn ends, as whoever found out may still be
@@ -56,6 +58,7 @@ impl Shard {
     /// Ends the turn: every audience's batch reaches its members' outboxes. Linear in those members.
     pub fn flush(&mut self) {
         self.ready.bulk_sent = 0;
+        self.ready.is_pressing = false;
         loop {
             // Who leaves here is told of to others, which fills batches and, on full links, costs more.
             if let Some(missed) = self.ready.missed.pop() {
@@ -68,6 +71,12 @@ impl Shard {
                 break;
             }
         }
+    }
+
+    /// True if the turn should end before more is read: an outbox or a batch is filling up only because
+    /// nothing was sent yet, and would otherwise cut off peers that do read.
+    pub fn is_pressing(&self) -> bool {
+        self.ready.is_pressing
     }
 
     /// Gives every listener its part of the batch. Must not join or leave while iterating.
@@ -109,9 +118,11 @@ impl Shard {
         }
         write(own);
         self.stats.frames_queued += 1;
-        if connection.outbox.owed_bytes() > self.settings.limits.outbox_bytes_max {
+        let owed_bytes = connection.outbox.owed_bytes();
+        if owed_bytes > self.settings.limits.outbox_bytes_max {
             self.ready.overflowed.push(connection.id(index));
         } else {
+            self.ready.is_pressing |= self.settings.limits.is_pressing(owed_bytes);
             self.list(index);
         }
     }
@@ -212,6 +223,7 @@ impl Shard {
             audience.batch = self.pool.take();
         }
         audience.batch.extend_from_slice(frames);
+        self.ready.is_pressing |= self.settings.limits.is_pressing(audience.batch.len());
         self.stats.deliveries += audience.listeners.len() as u64 - u64::from(except.is_some());
         if let Some((_, place)) = except {
             audience.listeners[place as usize].cursor = audience.batch.len() as u32;
