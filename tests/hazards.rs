@@ -63,14 +63,17 @@ fn a_send_that_the_kernel_takes_in_parts_goes_on_where_it_stopped() {
     let server = echo_with(ring());
     let mut client = server.connect("/");
     let payload: Vec<u8> = (0..4_000_000_u32).map(|i| (i % 251) as u8).collect();
-    for _ in 0..3 {
-        // Nothing is read meanwhile: the socket's buffers fill up.
-        client.send(Message::binary(payload.clone())).unwrap();
+    let start = Instant::now();
+    while server.total(|it| it.driver.sends_short) == 0 {
+        for _ in 0..3 {
+            // Nothing is read meanwhile: the socket's buffers fill up.
+            client.send(Message::binary(payload.clone())).unwrap();
+        }
+        for _ in 0..3 {
+            assert_eq!(client.read().unwrap(), Message::binary(payload.clone()));
+        }
+        assert!(start.elapsed() < PATIENCE, "no send was short");
     }
-    for _ in 0..3 {
-        assert_eq!(client.read().unwrap(), Message::binary(payload.clone()));
-    }
-    assert!(server.total(|it| it.driver.sends_short) > 0, "no send was short");
     server.await_all_armed(1);
 }
 
@@ -97,7 +100,7 @@ fn a_reader_that_stops_is_cut_off_and_its_room_goes_on() {
         }
         assert!(start.elapsed() < PATIENCE, "it was never cut off");
     }
-    assert_eq!(server.total(|it| it.engine.outboxes_overflowed), 1);
+    server.await_total("outboxes overflowed", |it| it.engine.outboxes_overflowed, |cut| cut == 1);
     drop(stalled);
     server.await_all_armed(1);
 }
@@ -139,7 +142,7 @@ fn no_wake_up_is_lost_between_cores() {
             assert_eq!(hear_type(player, "SEEK")["seekPositionMs"], turn);
         }
     }
-    assert!(server.total(|it| it.engine.envelopes_sent) as usize >= TURNS);
+    server.await_total("envelopes", |it| it.engine.envelopes_sent, |sent| sent as usize >= TURNS);
 }
 
 #[test]
@@ -151,5 +154,6 @@ fn an_idle_server_does_not_turn() {
     let before = turns();
     // The one condition that has no event to await: that nothing happens.
     std::thread::sleep(Duration::from_millis(300));
-    assert!(turns() - before <= 2, "{} turns", turns() - before);
+    // A few may have been under way; a loop that does not park would turn hundreds of thousands of times.
+    assert!(turns() - before <= 8, "{} turns", turns() - before);
 }

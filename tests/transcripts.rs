@@ -28,7 +28,7 @@ fn check_on(cores: usize, name_room_in_url: bool) {
     let server = Server::start(&Config { port_per_core: true, ..config(cores) });
     check(server.core_ports(), name_room_in_url);
     if cores > 1 && !name_room_in_url {
-        assert!(server.total(|it| it.engine.envelopes_sent) > 0, "rooms did cross cores");
+        server.await_total("rooms across cores", |it| it.engine.envelopes_sent, |sent| sent > 0);
     }
 }
 

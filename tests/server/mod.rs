@@ -55,7 +55,8 @@ impl Server {
         connect(self.port(), path)
     }
 
-    /// The figures of all shards added up.
+    /// The figures of all shards added up. A shard publishes when it parks, so a figure may be a moment old:
+    /// await what has to come, with [`Server::await_total`].
     pub fn total(&self, figure: impl Fn(&Figures) -> u64) -> u64 {
         self.running().figures().iter().map(figure).sum()
     }
