@@ -1,0 +1,97 @@
+//! The load generator's command.
+//!
+//! A run's way: [`args`] → [`run`] (cut into parts, started, watched) → [`part`] (threads or processes) →
+//! [`worker`] (the loop) → [`io`] (connections over [`ring`]) ↔ [`play`] (what clients say) → [`gauge`] →
+//! [`outcome`] → [`verdict`] → [`result`] → [`report`]. Shares nothing with the server but the frames.
+
+#![allow(clippy::print_stdout, reason = "a command's results go to standard output")]
+
+mod args;
+mod clock;
+mod exit;
+mod gauge;
+mod io;
+mod latency;
+mod machine;
+mod outcome;
+mod part;
+mod peers;
+mod play;
+mod progress;
+mod report;
+mod result;
+mod ring;
+mod run;
+mod schedule;
+mod slo;
+mod socket;
+mod target;
+mod verdict;
+mod worker;
+
+use args::{Cli, Command, PeersCommand, RunArgs};
+use clap::Parser;
+use exit::{Exit, Failure};
+use run::Run;
+use serde::Serialize;
+use std::path::Path;
+use target::Target;
+
+fn main() {
+    let cli = Cli::try_parse().unwrap_or_else(|error| {
+        let is_asked_for = !error.use_stderr();
+        // Nothing is left to do if the terminal is gone.
+        let _ = error.print();
+        std::process::exit(if is_asked_for { Exit::Fine } else { Exit::Usage } as i32);
+    });
+    let exit = obey(cli.command).unwrap_or_else(|failure| {
+        eprintln!("loadgen: {}", failure.line);
+        failure.exit
+    });
+    std::process::exit(exit as i32);
+}
+
+fn obey(command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Run(args) => run(&args),
+        Command::Part => part::serve().map(|()| Exit::Fine),
+        Command::Peers { command: PeersCommand::List } => peers::list().map(|()| Exit::Fine),
+        Command::Peers { command: PeersCommand::Start { name, profile, port } } => {
+            peers::start(&name, profile, port).map(|()| Exit::Fine)
+        }
+        _ => Err(Failure::fault("not yet")),
+    }
+}
+
+fn run(args: &RunArgs) -> Result<Exit, Failure> {
+    let profile = Run::new(args.scenario, &[], &args.load)?.load.profile;
+    let targets = args.targets.iter().map(|it| Target::parse(it, profile)).collect::<Result<Vec<_>, _>>()?;
+    let server_cpus = run::server_cpus(&args.load)?;
+    let started = targets.iter().map(|it| it.start(&server_cpus)).collect::<Result<Vec<_>, _>>()?;
+    let urls: Vec<String> = started.iter().map(|it| it.url.clone()).collect();
+    let mut run = Run::new(args.scenario, &urls, &args.load)?;
+    run.target = targets.iter().map(Target::title).collect::<Vec<_>>().join(" ");
+    run.server_pids.clone_from(&args.server_pid);
+    run.server_pids.extend(started.iter().filter_map(target::Started::pid));
+    let (result, mut outcome) = run.play(args.quiet)?;
+    let mut files = Vec::new();
+    if let Some(path) = &args.json {
+        write_json(path, &result)?;
+        files.push(path.clone());
+    }
+    if let Some(stem) = &args.hdr {
+        let written = report::hdr::write(stem, &mut outcome, result.started_unix_s, result.duration_s);
+        files.extend(written.map_err(|error| Failure::usage(format!("{}: {error}", stem.display())))?);
+    }
+    let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+    print!("{}", report::screen::render(&result, &files));
+    if !result.valid {
+        return Ok(Exit::Void);
+    }
+    Ok(if result.slo.iter().all(|slo| slo.holds) { Exit::Fine } else { Exit::No })
+}
+
+fn write_json(path: &Path, result: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(result).map_err(Failure::fault)?;
+    std::fs::write(path, text + "\n").map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
+}

@@ -1,0 +1,62 @@
+//! When each message is meant to be sent: evenly spread over time and over connections.
+//!
+//! Message k of a worker is due at `start + k / rate` and belongs to connection `k mod connections`, so a
+//! message's intended time follows from its number and nothing is stored for messages that wait.
+
+/// An even schedule in nanoseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Schedule {
+    pub start_ns: u64,
+    pub end_ns: u64,
+    /// Messages a second, all connections together.
+    pub rate_per_s: f64,
+    pub connections: u64,
+}
+
+impl Schedule {
+    /// When message `k` is due.
+    pub fn due_ns(&self, k: u64) -> u64 {
+        self.start_ns + (k as f64 * 1e9 / self.rate_per_s) as u64
+    }
+
+    /// When a connection's message `sequence` is due.
+    pub fn due_of_ns(&self, connection: u64, sequence: u64) -> u64 {
+        self.due_ns(connection + sequence * self.connections)
+    }
+
+    /// How many messages are due before `at_ns`.
+    pub fn due_before(&self, at_ns: u64) -> u64 {
+        let mut k = (at_ns.saturating_sub(self.start_ns) as f64 * self.rate_per_s / 1e9) as u64;
+        // The two roundings may differ by one.
+        while self.due_ns(k) < at_ns {
+            k += 1;
+        }
+        while k > 0 && self.due_ns(k - 1) >= at_ns {
+            k -= 1;
+        }
+        k
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_even_in_time_and_over_connections() {
+        let schedule = Schedule { start_ns: 1_000, end_ns: 2_000_001_000, rate_per_s: 1e6, connections: 3 };
+        assert_eq!((0..4).map(|k| schedule.due_ns(k)).collect::<Vec<_>>(), [1_000, 2_000, 3_000, 4_000]);
+        assert_eq!(schedule.due_of_ns(2, 1), schedule.due_ns(5));
+    }
+
+    #[test]
+    fn counting_agrees_with_the_times_at_any_rate() {
+        for rate_per_s in [0.7, 3.0, 1e3 / 3.0, 50_000.0, 999_999.9] {
+            let schedule = Schedule { start_ns: 12_345, end_ns: u64::MAX, rate_per_s, connections: 10 };
+            for k in [0, 1, 2, 99, 1_000_003] {
+                assert_eq!(schedule.due_before(schedule.due_ns(k)), k, "{rate_per_s}/s, {k}");
+                assert_eq!(schedule.due_before(schedule.due_ns(k) + 1), k + 1, "{rate_per_s}/s, {k}");
+            }
+        }
+    }
+}
