@@ -232,7 +232,8 @@ impl Io {
 
     fn start_send(&mut self, connection: u32) -> io::Result<()> {
         let it = &mut self.connections[connection as usize];
-        if it.sending != NONE || it.filling == NONE || it.phase == Phase::Ending || it.phase == Phase::Closed {
+        if it.sending != NONE || it.filling == NONE || it.phase == Phase::Ending || it.phase == Phase::Closed
+        {
             return Ok(());
         }
         (it.sending, it.filling, it.sent) = (it.filling, NONE, 0);
@@ -533,7 +534,10 @@ mod tests {
             push_masked(&mut out, Opcode::Binary, &payload, [1, 2, 3, 4]);
             let limits = DecoderLimits { masked: true, ..LIMITS };
             let mut decoder = Decoder::default();
-            assert_eq!(decoder.next(&mut &mut out[..], &limits), Ok(Some(Event::Binary(&mut payload.clone()))));
+            assert_eq!(
+                decoder.next(&mut &mut out[..], &limits),
+                Ok(Some(Event::Binary(&mut payload.clone())))
+            );
         }
     }
 }

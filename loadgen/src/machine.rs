@@ -22,6 +22,23 @@ pub fn threads_cpu_ns(pid: u32) -> Option<BTreeMap<u32, u64>> {
     (!threads.is_empty()).then_some(threads)
 }
 
+/// CPU time of every thread that can be seen, ns: the machine's work to the nanosecond, where /proc/stat
+/// counts ticks and misses what is short.
+pub fn all_threads_cpu_ns() -> BTreeMap<(u32, u32), u64> {
+    let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let threads = pids.flat_map(|pid| {
+        let threads = threads_cpu_ns(pid).unwrap_or_default();
+        threads.into_iter().map(move |(thread, cpu_ns)| ((pid, thread), cpu_ns))
+    });
+    threads.collect()
+}
+
+/// What threads used between two readings; those that came in between count whole.
+pub fn used_ns<K: Ord>(before: &BTreeMap<K, u64>, after: &BTreeMap<K, u64>) -> u64 {
+    after.iter().map(|(thread, ns)| ns.saturating_sub(before.get(thread).copied().unwrap_or(0))).sum()
+}
+
 /// A process and its children: servers may be started through a wrapper, and some run several processes.
 pub fn family(pid: u32) -> Vec<u32> {
     let mut family = vec![pid];
@@ -52,7 +69,8 @@ fn value_of(text: &str, name: &str) -> Option<u64> {
 /// How often all threads of a process went to sleep by themselves.
 pub fn voluntary_switches(pid: u32) -> u64 {
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return 0 };
-    let statuses = tasks.flatten().map(|task| fs::read_to_string(task.path().join("status")).unwrap_or_default());
+    let statuses =
+        tasks.flatten().map(|task| fs::read_to_string(task.path().join("status")).unwrap_or_default());
     statuses.filter_map(|text| value_of(&text, "voluntary_ctxt_switches")).sum()
 }
 

@@ -7,12 +7,17 @@
 #![allow(clippy::print_stdout, reason = "a command's results go to standard output")]
 
 mod args;
+mod check;
 mod clock;
+mod compare;
+mod doctor;
 mod exit;
+mod gate;
 mod gauge;
 mod io;
 mod latency;
 mod machine;
+mod mem;
 mod outcome;
 mod part;
 mod peers;
@@ -23,9 +28,13 @@ mod result;
 mod ring;
 mod run;
 mod schedule;
+mod search;
 mod slo;
 mod socket;
+mod start;
+mod statistics;
 mod target;
+mod trial;
 mod verdict;
 mod worker;
 
@@ -59,6 +68,41 @@ fn obey(command: Command) -> Result<Exit, Failure> {
         Command::Peers { command: PeersCommand::Start { name, profile, port } } => {
             peers::start(&name, profile, port).map(|()| Exit::Fine)
         }
+        Command::Compare(args) => {
+            let result = compare::compare(&args)?;
+            print!("{}", compare::render(&args, &result));
+            write_json_if(args.json.as_deref(), &result)?;
+            Ok(compare::exit(result.verdict))
+        }
+        Command::Search(args) => {
+            let result = search::search(&args)?;
+            print!("{}", search::render(&result));
+            write_json_if(args.json.as_deref(), &result)?;
+            Ok(if result.highest_per_s.is_some() { Exit::Fine } else { Exit::No })
+        }
+        Command::Mem(args) => {
+            let result = mem::mem(&args)?;
+            print!("{}", mem::render(&result));
+            write_json_if(args.json.as_deref(), &result)?;
+            Ok(Exit::Fine)
+        }
+        Command::Start(args) => {
+            let result = start::start(&args)?;
+            print!("{}", start::render(&result));
+            write_json_if(args.json.as_deref(), &result)?;
+            let is_late = args.max.is_some_and(|max| result.median_us > max.as_secs_f64() * 1e6);
+            Ok(if is_late { Exit::No } else { Exit::Fine })
+        }
+        Command::Check(args) => check::check(&args),
+        Command::Doctor { plan } => {
+            print!("{}", doctor::render(&plan));
+            Ok(Exit::Fine)
+        }
+        Command::Gate(args) => {
+            let (table, passes) = gate::gate(&args.result, &args.budget)?;
+            print!("{table}");
+            Ok(if passes { Exit::Fine } else { Exit::No })
+        }
         _ => Err(Failure::fault("not yet")),
     }
 }
@@ -89,6 +133,10 @@ fn run(args: &RunArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Void);
     }
     Ok(if result.slo.iter().all(|slo| slo.holds) { Exit::Fine } else { Exit::No })
+}
+
+fn write_json_if(path: Option<&Path>, result: &impl Serialize) -> Result<(), Failure> {
+    path.map_or(Ok(()), |path| write_json(path, result))
 }
 
 fn write_json(path: &Path, result: &impl Serialize) -> Result<(), Failure> {

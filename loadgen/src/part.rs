@@ -59,7 +59,11 @@ pub struct Part {
 }
 
 impl Part {
-    fn start(self, orders: &Arc<Orders>, words: &Sender<(usize, Word)>) -> Result<Vec<JoinHandle<()>>, Failure> {
+    fn start(
+        self,
+        orders: &Arc<Orders>,
+        words: &Sender<(usize, Word)>,
+    ) -> Result<Vec<JoinHandle<()>>, Failure> {
         let mut threads = Vec::new();
         for share in self.shares {
             let load = self.load.clone();
@@ -86,9 +90,10 @@ impl Load {
     }
 
     fn run(&self, share: &Share, orders: &Arc<Orders>, words: &Sender<(usize, Word)>) {
-        let endpoints = self.urls.iter().map(|url| {
-            Endpoint::parse(url, &self.sources, share.first_connection / self.urls.len())
-        });
+        let endpoints = self
+            .urls
+            .iter()
+            .map(|url| Endpoint::parse(url, &self.sources, share.first_connection / self.urls.len()));
         let endpoints = match endpoints.collect::<Result<Vec<_>, _>>() {
             Ok(endpoints) => endpoints,
             Err(line) => {
@@ -127,8 +132,13 @@ impl Load {
                     click_every_ns: self.click_every_ns,
                     leavers_per_minute: self.leavers_per_minute,
                 };
-                let play =
-                    Rooms::new(connections, self.room_size, share.first_connection, liveliness, random.fork());
+                let play = Rooms::new(
+                    connections,
+                    self.room_size,
+                    share.first_connection,
+                    liveliness,
+                    random.fork(),
+                );
                 worker::run(plan, play, orders, words);
             }
             (Scenario::Idle | Scenario::ConnectStorm | Scenario::Herd | Scenario::Churn, profile) => {

@@ -30,7 +30,8 @@ impl Peer {
                 "{name}: not a ws:// URL, not a command with {{port}}, and no peer of {FOLDER} (loadgen peers list)"
             ))
         })?;
-        toml::from_str(&text).map_err(|error| Failure::usage(format!("{}: {}", path.display(), error.message())))
+        toml::from_str(&text)
+            .map_err(|error| Failure::usage(format!("{}: {}", path.display(), error.message())))
     }
 
     /// The command for a profile; installs the peer if it is not there.

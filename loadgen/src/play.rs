@@ -54,5 +54,6 @@ pub trait Play {
 
 /// What an idle connection costs at most, in the play's record and in `Io`'s; its timers come on top.
 const _: () = assert!(
-    crate::io::CONNECTION_BYTES + rooms::CLIENT_BYTES <= 256 && crate::io::CONNECTION_BYTES + echo::STREAM_BYTES <= 256
+    crate::io::CONNECTION_BYTES + rooms::CLIENT_BYTES <= 256
+        && crate::io::CONNECTION_BYTES + echo::STREAM_BYTES <= 256
 );

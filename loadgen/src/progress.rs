@@ -18,7 +18,8 @@ impl Progress {
     pub fn new(run: &Run, is_quiet: bool) -> Progress {
         let is_plain = !stderr().is_terminal();
         let seconds = (run.load.warmup_ns + run.load.duration_ns).div_ceil(1_000_000_000);
-        let target = if is_plain || is_quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let target =
+            if is_plain || is_quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(Some(seconds), target);
         if let Ok(style) = ProgressStyle::with_template("{bar:24} {pos:>3}/{len} s  {msg}") {
             bar.set_style(style);
@@ -41,7 +42,8 @@ impl Progress {
             text::time(second.response.quantile_us(0.99)),
         );
         self.bar.set_position(second.index + 1);
-        let line = if self.is_plain { format!("{:>3}/{} s  {line}", second.index + 1, self.seconds) } else { line };
+        let line =
+            if self.is_plain { format!("{:>3}/{} s  {line}", second.index + 1, self.seconds) } else { line };
         self.show(&line);
     }
 

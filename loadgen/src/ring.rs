@@ -48,7 +48,9 @@ impl Ring {
 
     /// Connects; the address must stay where it is until the completion.
     pub fn connect(&mut self, fd: RawFd, address: &socket2::SockAddr, tag: u64) -> io::Result<()> {
-        self.push(&opcode::Connect::new(Fd(fd), address.as_ptr().cast(), address.len()).build().user_data(tag))
+        self.push(
+            &opcode::Connect::new(Fd(fd), address.as_ptr().cast(), address.len()).build().user_data(tag),
+        )
     }
 
     /// Receives until told otherwise.

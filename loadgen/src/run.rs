@@ -72,7 +72,9 @@ impl Run {
             "--profile rooms: not for echo and broadcast, whose messages are their own",
         )?;
         let stalled = match scenario {
-            Scenario::SlowReader => ((args.conns as f64 * args.slow_share / 100.0).ceil() as usize).min(args.conns - 1),
+            Scenario::SlowReader => {
+                ((args.conns as f64 * args.slow_share / 100.0).ceil() as usize).min(args.conns - 1)
+            }
             _ => 0,
         };
         let default_rate = if scenario == Scenario::Churn { CHURN_RATE_DEFAULT } else { RATE_DEFAULT };
@@ -156,13 +158,29 @@ impl Run {
         Ok(measured.judge(outcome))
     }
 
-    fn watch(
+    /// Connects everyone, looks once while they are idle, and lets them go.
+    pub fn hold<T>(&self, look: impl FnOnce() -> T) -> Result<T, Failure> {
+        machine::raise_descriptors();
+        let parts = self.parts()?;
+        let workers: usize = parts.iter().map(|part| part.shares.len()).sum();
+        let (mut crew, heard) = Crew::start(parts)?;
+        let mut progress = Progress::new(self, true);
+        let ready = self.await_ready(&heard, workers, &mut progress);
+        let looked = ready.map(|()| {
+            std::thread::sleep(Duration::from_nanos(self.load.duration_ns));
+            look()
+        });
+        let _ = crew.go(u64::MAX);
+        crew.join();
+        looked
+    }
+
+    fn await_ready(
         &self,
-        crew: &mut Crew,
         heard: &Receiver<(usize, Word)>,
         workers: usize,
         progress: &mut Progress,
-    ) -> Result<Watched, Failure> {
+    ) -> Result<(), Failure> {
         let mut connected: BTreeMap<usize, u64> = BTreeMap::new();
         let mut ready = 0;
         while ready < workers {
@@ -175,8 +193,20 @@ impl Run {
                 (_, word) => self.fail(word)?,
             }
         }
+        Ok(())
+    }
+
+    fn watch(
+        &self,
+        crew: &mut Crew,
+        heard: &Receiver<(usize, Word)>,
+        workers: usize,
+        progress: &mut Progress,
+    ) -> Result<Watched, Failure> {
+        self.await_ready(heard, workers, progress)?;
         let go_ns = clock::now_ns() + LEAD_NS;
-        let (from_ns, to_ns) = (go_ns + self.load.warmup_ns, go_ns + self.load.warmup_ns + self.load.duration_ns);
+        let (from_ns, to_ns) =
+            (go_ns + self.load.warmup_ns, go_ns + self.load.warmup_ns + self.load.duration_ns);
         crew.go(go_ns)?;
         let mut watched = Watched {
             outcome: Outcome::default(),
@@ -240,7 +270,8 @@ impl Run {
 
 /// The last CPUs unless told: the first is the server's.
 fn worker_cpus(args: &LoadArgs) -> Result<Vec<usize>, Failure> {
-    let all: Vec<usize> = core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
+    let all: Vec<usize> =
+        core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
     if let Some(cpu) = args.cpus.iter().find(|cpu| !all.contains(cpu)) {
         return Err(Failure::usage(format!("--cpus: {cpu} is not one of the CPUs of this process, {all:?}")));
     }
@@ -253,11 +284,16 @@ fn worker_cpus(args: &LoadArgs) -> Result<Vec<usize>, Failure> {
 
 /// The first CPU unless told: the last ones are the workers'.
 pub fn server_cpus(args: &LoadArgs) -> Result<Vec<usize>, Failure> {
-    let all: Vec<usize> = core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
+    let all: Vec<usize> =
+        core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
     if let Some(cpu) = args.server_cpus.iter().find(|cpu| !all.contains(cpu)) {
         return Err(Failure::usage(format!("--server-cpus: {cpu} is not one of {all:?}")));
     }
-    Ok(if args.server_cpus.is_empty() { all.first().copied().into_iter().collect() } else { args.server_cpus.clone() })
+    Ok(if args.server_cpus.is_empty() {
+        all.first().copied().into_iter().collect()
+    } else {
+        args.server_cpus.clone()
+    })
 }
 
 /// Even shares of whole rooms.
@@ -290,11 +326,14 @@ struct Reading {
     switches: u64,
     rss_bytes: u64,
     machine: MachineCpu,
+    machine_ns: BTreeMap<(u32, u32), u64>,
 }
 
 impl Reading {
     fn take(pids: &[u32]) -> Result<Reading, Failure> {
-        let mut reading = Reading { at_ns: clock::now_ns(), machine: MachineCpu::read(), ..Reading::default() };
+        let mut reading =
+            Reading { at_ns: clock::now_ns(), machine: MachineCpu::read(), ..Reading::default() };
+        reading.machine_ns = machine::all_threads_cpu_ns();
         let family: Vec<u32> = pids.iter().flat_map(|pid| machine::family(*pid)).collect();
         for pid in pids {
             if machine::threads_cpu_ns(*pid).is_none() {
@@ -336,18 +375,21 @@ impl Measured<'_> {
         // What is paid for: deliveries, or connections where they are the load.
         let units = if is_connecting(load.scenario) { window.made } else { window.received };
         let per_unit = |ns: f64| (units > 0).then(|| ns / units as f64);
+        let machine_ns = machine::used_ns(&self.from.machine_ns, &self.to.machine_ns);
         let cost = Cost {
             server_ns_per_message: server.and_then(|it| per_unit(it.cpu_percent / 100.0 * span_ns)),
             generator_ns_per_message: per_unit(window.worker_cpu_ns as f64),
-            machine_ns_per_message: per_unit((machine_cpu.busy_ns as f64 - window.worker_cpu_ns as f64).max(0.0)),
+            machine_ns_per_message: per_unit(machine_ns.saturating_sub(window.worker_cpu_ns) as f64),
             server_switches_per_message: server
                 .and_then(|_| per_unit(self.to.switches.saturating_sub(self.from.switches) as f64)),
             generator_enters_per_message: per_unit(window.enters as f64),
         };
         let latency_us = latencies(&mut outcome);
         let slo = self.run.slo.iter().map(|slo| {
-            let measured_us =
-                outcome.latency.get_mut(&slo.measure).map_or(0.0, |latency| latency.quantile_us(slo.quantile));
+            let measured_us = outcome
+                .latency
+                .get_mut(&slo.measure)
+                .map_or(0.0, |latency| latency.quantile_us(slo.quantile));
             SloVerdict { slo: slo.text.clone(), measured_us, holds: measured_us < slo.limit_us }
         });
         let slo = slo.collect();
@@ -476,7 +518,8 @@ mod tests {
 
     #[test]
     fn shares_are_whole_rooms_and_add_up() {
-        let args = <crate::args::Cli as clap::Parser>::parse_from(["loadgen", "run", "rooms", "x", "-c", "1010"]);
+        let args =
+            <crate::args::Cli as clap::Parser>::parse_from(["loadgen", "run", "rooms", "x", "-c", "1010"]);
         let crate::args::Command::Run(args) = args.command else { panic!("not a run") };
         let run = Run::new(Scenario::Rooms, &["ws://127.0.0.1:1".to_owned()], &args.load).unwrap();
         for workers in [1, 2, 3, 7, 1000] {

@@ -21,12 +21,15 @@ impl FromStr for Slo {
         let limit = limit.trim_start_matches('=').trim();
         let limit_us = humantime::parse_duration(limit).map_err(|_| wrong())?.as_secs_f64() * 1e6;
         let left = left.trim();
-        let named = Measure::ALL.iter().find_map(|it| left.strip_prefix(it.name())?.strip_prefix('.').map(|q| (*it, q)));
+        let named = Measure::ALL
+            .iter()
+            .find_map(|it| left.strip_prefix(it.name())?.strip_prefix('.').map(|q| (*it, q)));
         let (measure, quantile) = named.unwrap_or((Measure::Response, left));
         let quantile = match quantile {
             "max" => 1.0,
             _ => {
-                let percent: f64 = quantile.strip_prefix('p').and_then(|it| it.parse().ok()).ok_or_else(wrong)?;
+                let percent: f64 =
+                    quantile.strip_prefix('p').and_then(|it| it.parse().ok()).ok_or_else(wrong)?;
                 percent / 100.0
             }
         };

@@ -115,7 +115,10 @@ mod tests {
     #[test]
     fn a_url_is_taken_apart_or_refused_in_one_line() {
         let endpoint = Endpoint::parse("ws://127.0.0.1:6001/ws/sync?roomCode=R", &[], 0).unwrap();
-        assert_eq!((endpoint.host.as_str(), endpoint.path.as_str()), ("127.0.0.1:6001", "/ws/sync?roomCode=R"));
+        assert_eq!(
+            (endpoint.host.as_str(), endpoint.path.as_str()),
+            ("127.0.0.1:6001", "/ws/sync?roomCode=R")
+        );
         for (url, line) in [
             ("127.0.0.1", "127.0.0.1: a URL begins with ws://"),
             ("wss://a", "wss://a: TLS is not spoken here, use ws:// behind the proxy"),

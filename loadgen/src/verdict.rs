@@ -72,7 +72,9 @@ pub fn void_reasons(load: &Load, slo: &[Slo], result: &RunResult, outcome: &Outc
     let pacing_us = result.latency_us.get("pacing").map_or(0.0, |it| it.p99);
     void(
         pacing_us > limit_us && load.rate_per_s.is_some(),
-        format!("the generator was late: its own lag's p99 was {pacing_us:.0} µs, allowed are {limit_us:.0} µs"),
+        format!(
+            "the generator was late: its own lag's p99 was {pacing_us:.0} µs, allowed are {limit_us:.0} µs"
+        ),
     );
     if load.rate_per_s.is_none() && load.scenario == Scenario::Echo {
         let window = &outcome.window;

@@ -64,7 +64,10 @@ pub enum Word {
     Second(Box<Second>),
     Done(Box<Outcome>),
     /// It cannot go on; one line, and whether the target was never there.
-    Failed { line: String, is_refusal: bool },
+    Failed {
+        line: String,
+        is_refusal: bool,
+    },
 }
 
 /// Runs a worker to its end. Words carry the worker's number.
@@ -246,9 +249,13 @@ impl<P: Play> Worker<'_, P> {
 
     /// A target that is gone ends the run at once.
     fn check_target(&mut self) -> Result<(), Failure> {
-        if self.io.open == 0 && self.io.pending == 0 && !self.io.lost.is_empty() && self.play.wants_connections()
+        if self.io.open == 0
+            && self.io.pending == 0
+            && !self.io.lost.is_empty()
+            && self.play.wants_connections()
         {
-            let (reason, count) = self.io.lost.iter().next().map_or(("", 0), |(it, count)| (it.as_str(), *count));
+            let (reason, count) =
+                self.io.lost.iter().next().map_or(("", 0), |(it, count)| (it.as_str(), *count));
             return Err((format!("the target died: all {count} connections were lost ({reason})"), false));
         }
         Ok(())

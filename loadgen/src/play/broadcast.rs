@@ -99,13 +99,18 @@ impl Play for Broadcast {
         self.gauge.heard(io.now_ns);
         let stamp = match self.frames.read(payload) {
             Some(stamp)
-                if self.next_out.get(stamp.connection as usize).is_some_and(|sent| stamp.sequence < *sent) =>
+                if self
+                    .next_out
+                    .get(stamp.connection as usize)
+                    .is_some_and(|sent| stamp.sequence < *sent) =>
             {
                 stamp
             }
             _ => {
                 self.gauge.outcome.messages.corrupt += 1;
-                self.gauge.outcome.fault(|| format!("connection {connection}: a payload that was never sent"));
+                self.gauge
+                    .outcome
+                    .fault(|| format!("connection {connection}: a payload that was never sent"));
                 return;
             }
         };

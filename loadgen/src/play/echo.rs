@@ -90,7 +90,9 @@ impl Play for Echo {
             Some(stamp) if stamp.connection == connection && stamp.sequence < stream.next_out => stamp,
             _ => {
                 self.gauge.outcome.messages.corrupt += 1;
-                self.gauge.outcome.fault(|| format!("connection {connection}: a payload that was never sent"));
+                self.gauge
+                    .outcome
+                    .fault(|| format!("connection {connection}: a payload that was never sent"));
                 return;
             }
         };

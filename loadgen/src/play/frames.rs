@@ -64,7 +64,9 @@ mod tests {
             let mut input = &mut out[6..];
             let mut decoder = Decoder::default();
             for sequence in 0..2 {
-                let Ok(Some(Event::Binary(payload))) = decoder.next(&mut input, &limits) else { panic!("no message") };
+                let Ok(Some(Event::Binary(payload))) = decoder.next(&mut input, &limits) else {
+                    panic!("no message")
+                };
                 assert_eq!(payload.len(), payload_bytes);
                 assert_eq!(frames.read(payload).unwrap().sequence, sequence);
                 let last = payload.len() - 1;

@@ -278,7 +278,8 @@ impl Rooms {
             }
             Deed::SyncCheck => {
                 if self.clients[connection as usize].is_playing {
-                    let text = format!(r#"{{"type":"sync_check","roomCode":"{room}","clientPosition":1000}}"#);
+                    let text =
+                        format!(r#"{{"type":"sync_check","roomCode":"{room}","clientPosition":1000}}"#);
                     self.say(io, connection, &text);
                 }
                 self.plan(due_ns + SYNC_CHECK_EVERY_NS, connection, Deed::SyncCheck);
@@ -305,7 +306,8 @@ impl Rooms {
                 );
                 self.say(io, connection, &text);
                 if flag {
-                    let text = format!(r#"{{"type":"track_prepared","roomCode":"{room}","checkId":"{check}"}}"#);
+                    let text =
+                        format!(r#"{{"type":"track_prepared","roomCode":"{room}","checkId":"{check}"}}"#);
                     self.say(io, connection, &text);
                 }
             }

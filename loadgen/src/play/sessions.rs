@@ -114,9 +114,8 @@ impl Play for Sessions {
     fn opened(&mut self, io: &mut Io, connection: u32) {
         match self.names(connection) {
             Some((room, user)) => {
-                let join = format!(
-                    r#"{{"type":"join","roomCode":"{room}","userId":"u{user}","hostId":"u{user}"}}"#
-                );
+                let join =
+                    format!(r#"{{"type":"join","roomCode":"{room}","userId":"u{user}","hostId":"u{user}"}}"#);
                 io.send(connection, Opcode::Text, join.as_bytes());
                 self.gauge.outcome.messages.sent += 1;
                 self.gauge.second.sent += 1;

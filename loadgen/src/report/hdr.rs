@@ -15,7 +15,12 @@ const TICKS_PER_HALF: u32 = 5;
 
 /// Writes FILE-response.hgrm and so on, and FILE.hlog with a line for each latency. Values are in µs in the
 /// first and in ns in the second, as is usual for each.
-pub fn write(stem: &Path, outcome: &mut Outcome, started_unix_s: u64, seconds: f64) -> io::Result<Vec<PathBuf>> {
+pub fn write(
+    stem: &Path,
+    outcome: &mut Outcome,
+    started_unix_s: u64,
+    seconds: f64,
+) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut log = Vec::new();
     let mut serializer = V2Serializer::new();
@@ -56,7 +61,8 @@ fn with_suffix(stem: &Path, suffix: &str) -> PathBuf {
 
 /// The percentile distribution as HdrHistogram's Java and C tools print it, in µs.
 fn hgrm(histogram: &Histogram<u64>) -> String {
-    let mut out = format!("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");
+    let mut out =
+        format!("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");
     let mut count = 0;
     for it in histogram.iter_quantiles(TICKS_PER_HALF) {
         let (value, quantile) = (it.value_iterated_to() as f64 / 1e3, it.quantile_iterated_to());
@@ -98,7 +104,26 @@ mod tests {
     #[test]
     fn a_distribution_is_as_hdrhistograms_tools_print_it() {
         let text = hgrm(outcome().latency.get_mut(&Measure::Response).unwrap().histogram());
-        expect![[r""]].assert_eq(&text);
+        expect![[r#"
+                   Value     Percentile TotalCount 1/(1-Percentile)
+
+                  10.047 0.000000000000          1           1.00
+                  10.047 0.100000000000          1           1.11
+                  10.047 0.200000000000          1           1.25
+                  20.031 0.300000000000          3           1.43
+                  20.031 0.400000000000          3           1.67
+                  20.031 0.500000000000          3           2.00
+                  20.031 0.550000000000          3           2.22
+                  20.031 0.600000000000          3           2.50
+                  20.031 0.650000000000          3           2.86
+                  20.031 0.700000000000          3           3.33
+                4001.791 0.750000000000          4           4.00
+                4001.791 1.000000000000          4
+            #[Mean    =     1012.696, StdDeviation   =     1725.169]
+            #[Max     =     4001.791, Total count    =            4]
+            #[Buckets =           26, SubBuckets     =         2048]
+        "#]]
+        .assert_eq(&text);
     }
 
     #[test]

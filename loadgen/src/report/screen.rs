@@ -40,12 +40,21 @@ fn write(out: &mut String, result: &RunResult, files: &[String]) -> std::fmt::Re
     }
     bound(out, result)?;
     rates(out, result)?;
-    writeln!(out, "              {:>10} {:>9} {:>9} {:>9} {:>9} {:>9}", "count", "p50", "p90", "p99", "p99.9", "max")?;
+    writeln!(
+        out,
+        "              {:>10} {:>9} {:>9} {:>9} {:>9} {:>9}",
+        "count", "p50", "p90", "p99", "p99.9", "max"
+    )?;
     for (name, title) in LATENCIES {
         if let Some(it) = result.latency_us.get(name) {
             let values = [it.p50, it.p90, it.p99, it.p99_9, it.max].map(time);
-            let [p50, p90, p99, p99_9, max] = if it.count == 0 { std::array::from_fn(|_| "-".to_owned()) } else { values };
-            writeln!(out, "{title:<13} {:>10} {p50:>9} {p90:>9} {p99:>9} {p99_9:>9} {max:>9}", count(it.count as f64))?;
+            let [p50, p90, p99, p99_9, max] =
+                if it.count == 0 { std::array::from_fn(|_| "-".to_owned()) } else { values };
+            writeln!(
+                out,
+                "{title:<13} {:>10} {p50:>9} {p90:>9} {p99:>9} {p99_9:>9} {max:>9}",
+                count(it.count as f64)
+            )?;
         }
     }
     if let Some(ppm) = result.deadline_miss_ppm {
@@ -75,7 +84,12 @@ fn write(out: &mut String, result: &RunResult, files: &[String]) -> std::fmt::Re
 fn bound(out: &mut String, result: &RunResult) -> std::fmt::Result {
     let server = result.server.map_or_else(
         || "server unknown (--server-pid)".to_owned(),
-        |it| format!("server {:.0} % of a CPU, its busiest thread {:.0} %", it.cpu_percent, it.busiest_thread_percent),
+        |it| {
+            format!(
+                "server {:.0} % of a CPU, its busiest thread {:.0} %",
+                it.cpu_percent, it.busiest_thread_percent
+            )
+        },
     );
     let generator = result.generator;
     writeln!(
@@ -113,7 +127,11 @@ fn rates(out: &mut String, result: &RunResult) -> std::fmt::Result {
         messages.reordered,
         messages.corrupt
     )?;
-    write!(out, "connections   {} open, {} made, {} ended", connections.open, connections.made, connections.ended)?;
+    write!(
+        out,
+        "connections   {} open, {} made, {} ended",
+        connections.open, connections.made, connections.ended
+    )?;
     if connections.stalled > 0 {
         write!(out, "; {} stalled, of which {} were cut off", connections.stalled, connections.cut_off)?;
     }

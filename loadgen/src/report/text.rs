@@ -31,7 +31,10 @@ pub fn bytes(bytes: f64) -> String {
 
 /// Nanoseconds of CPU with their unit.
 pub fn cost(ns: Option<f64>) -> String {
-    ns.map_or_else(|| "-".to_owned(), |ns| if ns < 10_000.0 { format!("{} ns", digits(ns)) } else { time(ns / 1e3) })
+    ns.map_or_else(
+        || "-".to_owned(),
+        |ns| if ns < 10_000.0 { format!("{} ns", digits(ns)) } else { time(ns / 1e3) },
+    )
 }
 
 fn digits(number: f64) -> String {

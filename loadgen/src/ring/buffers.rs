@@ -20,7 +20,8 @@ impl Buffers {
         assert!(count.is_power_of_two(), "the kernel masks positions");
         let entries_bytes = usize::from(count) * size_of::<BufRingEntry>();
         let mapping_bytes = entries_bytes + usize::from(count) * buffer_bytes;
-        let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        let (protection, flags) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
         // SAFETY: a new anonymous mapping touches no memory of ours.
         let mapping = unsafe { libc::mmap(std::ptr::null_mut(), mapping_bytes, protection, flags, -1, 0) };
         if mapping == libc::MAP_FAILED {

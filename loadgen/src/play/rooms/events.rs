@@ -45,7 +45,14 @@ impl Events {
     }
 
     /// A member heard `text`. `next` is the member's next number.
-    pub fn hear(&mut self, text: &[u8], now_ns: u64, member: u64, next: &mut u32, ledger: &mut Ledger) -> Arrival {
+    pub fn hear(
+        &mut self,
+        text: &[u8],
+        now_ns: u64,
+        member: u64,
+        next: &mut u32,
+        ledger: &mut Ledger,
+    ) -> Arrival {
         let hash = hash(text);
         // A member is at most a few events behind the first one.
         let found = self.events.iter().rposition(|event| event.hash == hash);
@@ -107,20 +114,21 @@ mod tests {
     fn members_hear_one_order_and_what_is_missing_twice_or_late_is_counted() {
         let (mut events, mut ledger) = (Events::default(), Ledger::default());
         let mut next = [0, 0, UNKNOWN];
-        let mut hear = |member: usize, text: &[u8], at| {
-            let (next, member) = (&mut next[member], member as u64);
-            events.hear(text, at, member, next, &mut ledger)
-        };
         for (at, text) in [(10, b"a"), (20, b"b"), (30, b"c")] {
-            hear(0, text, at);
+            events.hear(text, at, 0, &mut next[0], &mut ledger);
         }
-        assert_eq!(hear(1, b"a", 15), Arrival::New);
-        assert_eq!(hear(1, b"c", 37), Arrival::New, "and b is missing");
-        assert_eq!(hear(2, b"b", 26), Arrival::New, "a late joiner starts anywhere");
-        assert_eq!(hear(2, b"b", 27), Arrival::Again);
-        assert_eq!((ledger.missing, ledger.duplicated, ledger.reordered), (1, 1, 0));
-        assert_eq!(hear(1, b"b", 38), Arrival::Late);
-        assert_eq!((ledger.missing, ledger.reordered), (0, 1));
+        for (member, text, at, arrival, counts) in [
+            (1, b"a", 15, Arrival::New, (0, 0, 0)),
+            // b is missing.
+            (1, b"c", 37, Arrival::New, (1, 0, 0)),
+            // A late joiner starts anywhere.
+            (2, b"b", 26, Arrival::New, (1, 0, 0)),
+            (2, b"b", 27, Arrival::Again, (1, 1, 0)),
+            (1, b"b", 38, Arrival::Late, (0, 1, 1)),
+        ] {
+            let heard = events.hear(text, at, member as u64, &mut next[member], &mut ledger);
+            assert_eq!((heard, (ledger.missing, ledger.duplicated, ledger.reordered)), (arrival, counts));
+        }
         assert_eq!(next, [3, 3, 2]);
         assert_eq!(events.settle(3_000_000_014, false), None);
         let settled = Settled { first_ns: 10, skew_ns: Some(5), spread_ns: None };

@@ -1,0 +1,61 @@
+//! One trial: a server started anew, loaded once, measured, ended.
+
+use crate::args::{LoadArgs, Metric, Scenario};
+use crate::exit::Failure;
+use crate::result::RunResult;
+use crate::run::{self, Run};
+use crate::target::Target;
+
+/// Runs a load against a target, which is started for it if it is a command.
+pub fn play(
+    scenario: Scenario,
+    target: &Target,
+    load: &LoadArgs,
+    pids: &[u32],
+) -> Result<RunResult, Failure> {
+    let started = target.start(&run::server_cpus(load)?)?;
+    let mut run = Run::new(scenario, std::slice::from_ref(&started.url), load)?;
+    target.title().clone_into(&mut run.target);
+    run.server_pids = pids.to_vec();
+    run.server_pids.extend(started.pid());
+    run.play(true).map(|(result, _)| result)
+}
+
+impl Metric {
+    /// A trial's number; `None` if it has none.
+    pub fn of(self, result: &RunResult) -> Option<f64> {
+        let response = result.latency_us.get("response");
+        match self {
+            Metric::ServerCost => result.cost.server_ns_per_message,
+            Metric::MachineCost => result.cost.machine_ns_per_message,
+            Metric::P99 => response.map(|it| it.p99),
+            Metric::P50 => response.map(|it| it.p50),
+            Metric::Rate => Some(result.achieved_per_s),
+            Metric::Rss => result.server.map(|server| server.rss_bytes as f64),
+        }
+    }
+
+    pub fn title(self) -> &'static str {
+        match self {
+            Metric::ServerCost => "server CPU a delivery",
+            Metric::MachineCost => "machine CPU less the generator's a delivery",
+            Metric::P99 => "response p99",
+            Metric::P50 => "response p50",
+            Metric::Rate => "deliveries a second",
+            Metric::Rss => "resident memory",
+        }
+    }
+
+    pub fn unit(self) -> &'static str {
+        match self {
+            Metric::ServerCost | Metric::MachineCost => "ns",
+            Metric::P99 | Metric::P50 => "us",
+            Metric::Rate => "1/s",
+            Metric::Rss => "bytes",
+        }
+    }
+
+    pub fn more_is_worse(self) -> bool {
+        self != Metric::Rate
+    }
+}
