@@ -381,10 +381,10 @@ pub struct DecoyArgs {
     /// Flips a bit of every Nth message
     #[arg(long, default_value_t = 0)]
     pub corrupt: u64,
-    /// Burns so much more CPU for each message
+    /// Works so much more for each message
     #[arg(long, default_value_t = 0.0)]
     pub slower_percent: f64,
-    /// Burns so much CPU for each message
+    /// Steps of work for each message
     #[arg(long, default_value_t = 0)]
-    pub work_ns: u64,
+    pub work: u64,
 }

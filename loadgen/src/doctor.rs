@@ -198,19 +198,24 @@ mod tests {
 
     #[test]
     fn ten_thousand_fit_one_process() {
-        check(10_000, &expect![[r#"
+        check(
+            10_000,
+            &expect![[r#"
 
             10000 connections on this machine, both ends
               generator   10000 / 19936 = 1 worker process, 10000 / 28000 = 1 source address; both are taken by themselves on loopback
               server      one process holds them
               memory      about 57.2 MiB of the kernel's and 8.16 MiB of both programs': fits
               raise       nothing
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn a_million_is_worked_out() {
-        check(1_000_000, &expect![[r#"
+        check(
+            1_000_000,
+            &expect![[r#"
 
             1000000 connections on this machine, both ends
               generator   1000000 / 19936 = 51 worker processes, 1000000 / 28000 = 36 source addresses; both are taken by themselves on loopback
@@ -220,6 +225,7 @@ mod tests {
               raise       sysctl -w net.ipv4.ip_local_port_range='1024 65535'   (fewer source addresses)
               raise       sysctl -w net.core.somaxconn=65535   (a storm of connects)
               raise       sysctl -w net.ipv4.tcp_max_syn_backlog=65535   (a storm of connects)
-        "#]]);
+        "#]],
+        );
     }
 }

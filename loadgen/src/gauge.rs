@@ -63,19 +63,22 @@ impl Gauge {
         self.last_ns = now_ns;
     }
 
-    /// A message left. `is_held`: the server had kept it waiting, by its window or by its full socket.
-    pub fn sent(&mut self, intended_ns: u64, now_ns: u64, is_held: bool) {
+    /// A message's time had come at `due_ns` and is seen now: how late the generator itself is.
+    pub fn released(&mut self, due_ns: u64, now_ns: u64) {
+        if self.is_measured(due_ns) {
+            self.pacing.record(now_ns.saturating_sub(due_ns));
+        }
+    }
+
+    /// A message left.
+    pub fn sent(&mut self, intended_ns: u64, now_ns: u64) {
         self.outcome.messages.sent += 1;
         self.second.sent += 1;
         if self.is_measured(now_ns) {
             self.outcome.window.sent += 1;
         }
         if self.is_measured(intended_ns) {
-            let lag_ns = now_ns.saturating_sub(intended_ns);
-            self.lag.record(lag_ns);
-            if !is_held {
-                self.pacing.record(lag_ns);
-            }
+            self.lag.record(now_ns.saturating_sub(intended_ns));
         }
     }
 

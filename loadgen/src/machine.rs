@@ -22,11 +22,12 @@ pub fn threads_cpu_ns(pid: u32) -> Option<BTreeMap<u32, u64>> {
     (!threads.is_empty()).then_some(threads)
 }
 
-/// CPU time of every thread that can be seen, ns: the machine's work to the nanosecond, where /proc/stat
-/// counts ticks and misses what is short.
-pub fn all_threads_cpu_ns() -> BTreeMap<(u32, u32), u64> {
+/// CPU time of every thread that can be seen but those of some processes, ns: the machine's work to the
+/// nanosecond, where /proc/stat counts ticks and misses what is short.
+pub fn all_threads_cpu_ns(but: &[u32]) -> BTreeMap<(u32, u32), u64> {
     let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let pids = pids.filter(|pid| !but.contains(pid));
     let threads = pids.flat_map(|pid| {
         let threads = threads_cpu_ns(pid).unwrap_or_default();
         threads.into_iter().map(move |(thread, cpu_ns)| ((pid, thread), cpu_ns))

@@ -29,6 +29,7 @@ mod ring;
 mod run;
 mod schedule;
 mod search;
+mod selftest;
 mod slo;
 mod socket;
 mod start;
@@ -103,6 +104,8 @@ fn obey(command: Command) -> Result<Exit, Failure> {
             print!("{table}");
             Ok(if passes { Exit::Fine } else { Exit::No })
         }
+        Command::Selftest(args) => selftest::selftest(&args),
+        Command::Decoy(args) => selftest::decoy::serve(&args).map(|()| Exit::Fine),
         _ => Err(Failure::fault("not yet")),
     }
 }

@@ -14,7 +14,7 @@ pub enum Measure {
     Service,
     /// Intended to sent.
     Lag,
-    /// The part of the lag that is the generator's own fault: messages that nothing held back.
+    /// The part of the lag that is the generator's own: from intended to when it saw that it was due.
     Pacing,
     /// First to last delivery of one event in a room.
     Skew,

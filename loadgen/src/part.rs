@@ -218,6 +218,17 @@ impl Crew {
         Ok(())
     }
 
+    /// The processes that are the generator.
+    pub fn pids(&self) -> Vec<u32> {
+        let own = std::process::id();
+        match self {
+            Crew::Threads { .. } => vec![own],
+            Crew::Processes(processes) => {
+                processes.iter().map(|(child, _)| child.id()).chain([own]).collect()
+            }
+        }
+    }
+
     /// Waits for all, after their last word.
     pub fn join(self) {
         match self {

@@ -18,6 +18,9 @@ pub struct Peer {
     pub version: String,
     /// Installs it; quick if it is there.
     pub install: Vec<String>,
+    /// Checks that it is known to fail, with what its upstream says or does.
+    #[serde(default)]
+    pub known: BTreeMap<String, String>,
     /// Commands by what they are to speak.
     pub apps: BTreeMap<String, Vec<String>>,
 }

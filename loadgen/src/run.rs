@@ -18,8 +18,9 @@ use std::time::Duration;
 
 /// Descriptors of a process that are not connections: ring, files, pipes.
 pub const DESCRIPTORS_RESERVED: usize = 64;
-/// From "all are ready" to the load's begin.
-const LEAD_NS: u64 = 50_000_000;
+/// From "all are ready" to the load's begin: threads see it at once, processes are told.
+const LEAD_NS: u64 = 6_000_000;
+const LEAD_OF_PROCESSES_NS: u64 = 100_000_000;
 const RATE_DEFAULT: f64 = 1_000.0;
 const CHURN_RATE_DEFAULT: f64 = 100.0;
 
@@ -204,7 +205,8 @@ impl Run {
         progress: &mut Progress,
     ) -> Result<Watched, Failure> {
         self.await_ready(heard, workers, progress)?;
-        let go_ns = clock::now_ns() + LEAD_NS;
+        let lead_ns = if matches!(crew, Crew::Threads { .. }) { LEAD_NS } else { LEAD_OF_PROCESSES_NS };
+        let go_ns = clock::now_ns() + lead_ns;
         let (from_ns, to_ns) =
             (go_ns + self.load.warmup_ns, go_ns + self.load.warmup_ns + self.load.duration_ns);
         crew.go(go_ns)?;
@@ -219,10 +221,10 @@ impl Run {
         while done < workers {
             let now_ns = clock::now_ns();
             if watched.from.at_ns == 0 && now_ns >= from_ns {
-                watched.from = Reading::take(&self.server_pids)?;
+                watched.from = Reading::take(&self.server_pids, &crew.pids())?;
             }
             if watched.to.at_ns == 0 && now_ns >= to_ns {
-                watched.to = Reading::take(&self.server_pids)?;
+                watched.to = Reading::take(&self.server_pids, &crew.pids())?;
             }
             let next_ns = match (watched.from.at_ns, watched.to.at_ns) {
                 (0, _) => from_ns,
@@ -253,6 +255,10 @@ impl Run {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(error) => return Err(Failure::fault(error)),
             }
+        }
+        // The last words may overtake the clock.
+        if watched.to.at_ns == 0 {
+            watched.to = Reading::take(&self.server_pids, &crew.pids())?;
         }
         Ok(watched)
     }
@@ -330,10 +336,11 @@ struct Reading {
 }
 
 impl Reading {
-    fn take(pids: &[u32]) -> Result<Reading, Failure> {
+    /// `but`: the generator's own processes, which the machine's account leaves out.
+    fn take(pids: &[u32], but: &[u32]) -> Result<Reading, Failure> {
         let mut reading =
             Reading { at_ns: clock::now_ns(), machine: MachineCpu::read(), ..Reading::default() };
-        reading.machine_ns = machine::all_threads_cpu_ns();
+        reading.machine_ns = machine::all_threads_cpu_ns(but);
         let family: Vec<u32> = pids.iter().flat_map(|pid| machine::family(*pid)).collect();
         for pid in pids {
             if machine::threads_cpu_ns(*pid).is_none() {
@@ -376,10 +383,12 @@ impl Measured<'_> {
         let units = if is_connecting(load.scenario) { window.made } else { window.received };
         let per_unit = |ns: f64| (units > 0).then(|| ns / units as f64);
         let machine_ns = machine::used_ns(&self.from.machine_ns, &self.to.machine_ns);
+        // Both sides read their clocks on their own, so CPU is taken as a share of time.
+        let window_ns = load.duration_ns as f64;
         let cost = Cost {
-            server_ns_per_message: server.and_then(|it| per_unit(it.cpu_percent / 100.0 * span_ns)),
+            server_ns_per_message: server.and_then(|it| per_unit(it.cpu_percent / 100.0 * window_ns)),
             generator_ns_per_message: per_unit(window.worker_cpu_ns as f64),
-            machine_ns_per_message: per_unit(machine_ns.saturating_sub(window.worker_cpu_ns) as f64),
+            machine_ns_per_message: per_unit(machine_ns as f64 * window_ns / span_ns),
             server_switches_per_message: server
                 .and_then(|_| per_unit(self.to.switches.saturating_sub(self.from.switches) as f64)),
             generator_enters_per_message: per_unit(window.enters as f64),

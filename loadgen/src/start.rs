@@ -19,7 +19,7 @@ const REQUEST: &[u8] =
 
 pub fn start(args: &StartArgs) -> Result<StartResult, Failure> {
     let target = Target::parse(&args.target, args.profile)?;
-    let Target::Command { words, title } = &target else {
+    let Target::Command { words, title, .. } = &target else {
         return Err(Failure::usage(
             "start: a peer or a command with {port}; a running server has started already",
         ));

@@ -15,8 +15,9 @@ pub struct Comparison {
     pub p: f64,
 }
 
-/// Compares pairs of positive numbers.
+/// Compares pairs of positive, finite numbers.
 pub fn compare(a: &[f64], b: &[f64]) -> Comparison {
+    debug_assert!(a.iter().chain(b).all(|it| it.is_finite() && *it > 0.0), "logarithms need it");
     let logs: Vec<f64> = a.iter().zip(b).map(|(a, b)| (b / a).ln()).collect();
     let averages = walsh_averages(&logs);
     let k = interval_rank(logs.len());
@@ -105,7 +106,7 @@ fn interval_rank(n: usize) -> usize {
 
 /// Two-sided exact p of Wilcoxon's signed-rank test; zeros are left out, ties share their ranks.
 fn wilcoxon_p(differences: &[f64]) -> f64 {
-    let mut values: Vec<f64> = differences.iter().copied().filter(|it| *it != 0.0).collect();
+    let mut values: Vec<f64> = differences.iter().copied().filter(|it| it.abs() > 0.0).collect();
     if values.is_empty() {
         return 1.0;
     }

@@ -3,6 +3,7 @@
 use crate::args::Profile;
 use crate::exit::{Exit, Failure};
 use crate::peers::Peer;
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -16,7 +17,7 @@ const LOOK_EVERY: Duration = Duration::from_micros(200);
 #[derive(Clone, Debug)]
 pub enum Target {
     Url(String),
-    Command { title: String, words: Vec<String> },
+    Command { title: String, words: Vec<String>, known: BTreeMap<String, String> },
 }
 
 impl Target {
@@ -26,11 +27,11 @@ impl Target {
         }
         if text.contains("{port}") {
             let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
-            return Ok(Target::Command { title: text.to_owned(), words });
+            return Ok(Target::Command { title: text.to_owned(), words, known: BTreeMap::new() });
         }
         let peer = Peer::load(text)?;
         let words = peer.command(profile)?;
-        Ok(Target::Command { title: peer.title, words })
+        Ok(Target::Command { title: peer.title, words, known: peer.known })
     }
 
     pub fn title(&self) -> &str {
@@ -40,11 +41,19 @@ impl Target {
         }
     }
 
+    /// Why a check is known to fail here, if it is.
+    pub fn known(&self, check: &str) -> Option<&str> {
+        match self {
+            Target::Url(_) => None,
+            Target::Command { known, .. } => known.get(check).map(String::as_str),
+        }
+    }
+
     /// Starts it if it is a command; `cpus` are those it may use, all if empty.
     pub fn start(&self, cpus: &[usize]) -> Result<Started, Failure> {
         match self {
             Target::Url(url) => Ok(Started { url: url.clone(), child: None }),
-            Target::Command { words, title } => {
+            Target::Command { words, title, .. } => {
                 let port = free_port().map_err(Failure::fault)?;
                 let mut child = spawn(words, port, cpus)
                     .map_err(|error| Failure { exit: Exit::Refused, line: format!("{title}: {error}") })?;
@@ -61,7 +70,7 @@ pub fn free_port() -> std::io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
-/// Starts a server's command.
+/// Starts a server's command. It ends with its parent.
 pub fn spawn(words: &[String], port: u16, cpus: &[usize]) -> std::io::Result<Child> {
     let port = port.to_string();
     let mut words = words.iter().map(|word| word.replace("{port}", &port));
@@ -93,7 +102,8 @@ fn unsafe_zeroed_cpu_set() -> libc::cpu_set_t {
     unsafe { std::mem::zeroed() }
 }
 
-fn await_port(child: &mut Child, port: u16) -> Result<(), String> {
+/// Waits until a server listens.
+pub fn await_port(child: &mut Child, port: u16) -> Result<(), String> {
     let start = Instant::now();
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     loop {

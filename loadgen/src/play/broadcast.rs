@@ -58,7 +58,7 @@ impl Broadcast {
         }
     }
 
-    fn speak(&mut self, io: &mut Io, speaker: u32, is_held: bool) {
+    fn speak(&mut self, io: &mut Io, speaker: u32) {
         if !io.has_room(speaker) {
             self.waiting[speaker as usize] += 1;
             return;
@@ -78,13 +78,13 @@ impl Broadcast {
         io.append(speaker, |out, key| self.frames.push(stamp, out, key));
         self.gauge.in_flight += self.listeners;
         self.gauge.outcome.conservation.owed += self.listeners;
-        self.gauge.sent(intended_ns, io.now_ns, is_held);
+        self.gauge.sent(intended_ns, io.now_ns);
     }
 
     fn play_round(&mut self, io: &mut Io) {
         for speaker in self.first..self.count {
             if io.is_open(speaker) {
-                self.speak(io, speaker, false);
+                self.speak(io, speaker);
             }
         }
     }
@@ -132,7 +132,7 @@ impl Play for Broadcast {
 
     fn drained(&mut self, io: &mut Io, connection: u32) {
         for _ in 0..std::mem::take(&mut self.waiting[connection as usize]) {
-            self.speak(io, connection, true);
+            self.speak(io, connection);
         }
     }
 
@@ -171,8 +171,9 @@ impl Play for Broadcast {
             }
             let speaker = self.first + (self.released % schedule.connections) as u32;
             self.released += 1;
+            self.gauge.released(due_ns, io.now_ns);
             if io.is_open(speaker) {
-                self.speak(io, speaker, false);
+                self.speak(io, speaker);
             }
         }
     }

@@ -51,7 +51,7 @@ impl Echo {
     }
 
     /// Sends what is due and allowed.
-    fn send_due(&mut self, io: &mut Io, connection: u32, mut is_held: bool) {
+    fn send_due(&mut self, io: &mut Io, connection: u32) {
         let stream = &mut self.streams[connection as usize];
         let now_ns = io.now_ns;
         while stream.next_out < stream.due
@@ -73,9 +73,7 @@ impl Echo {
             io.append(connection, |out, key| self.frames.push(stamp, out, key));
             self.gauge.in_flight += 1;
             self.gauge.outcome.conservation.owed += 1;
-            self.gauge.sent(intended_ns, now_ns, is_held);
-            // What is behind a message that waited has waited as well.
-            is_held |= stream.next_out < stream.due;
+            self.gauge.sent(intended_ns, now_ns);
         }
     }
 }
@@ -109,13 +107,13 @@ impl Play for Echo {
         if self.rate_per_s.is_none() && !self.is_over {
             self.streams[connection as usize].due += 1;
         }
-        self.send_due(io, connection, true);
+        self.send_due(io, connection);
     }
 
     fn drained(&mut self, io: &mut Io, connection: u32) {
         let stream = &self.streams[connection as usize];
         if stream.next_out < stream.due {
-            self.send_due(io, connection, true);
+            self.send_due(io, connection);
         }
     }
 
@@ -137,7 +135,7 @@ impl Play for Echo {
             None => {
                 for connection in 0..connections as u32 {
                     self.streams[connection as usize].due = self.depth;
-                    self.send_due(io, connection, false);
+                    self.send_due(io, connection);
                 }
             }
         }
@@ -155,8 +153,9 @@ impl Play for Echo {
             }
             let connection = (self.released % schedule.connections) as u32;
             self.released += 1;
+            self.gauge.released(due_ns, io.now_ns);
             self.streams[connection as usize].due += 1;
-            self.send_due(io, connection, false);
+            self.send_due(io, connection);
         }
     }
 

@@ -194,7 +194,8 @@ impl Rooms {
         io.send(connection, Opcode::Text, &self.text);
         self.gauge.in_flight += 1;
         self.gauge.outcome.conservation.owed += 1;
-        self.gauge.sent(due_ns, io.now_ns, false);
+        self.gauge.released(due_ns, io.now_ns);
+        self.gauge.sent(due_ns, io.now_ns);
         self.plan(next_ns, connection, Deed::Ping);
     }
 
