@@ -6,9 +6,8 @@ cd "$(dirname "$0")/.."
 
 fail() { echo "over budget: $*"; exit 1; }
 
-start=$(target/release/examples/startup target/release/downbeat 2 11)
-echo "$start (budget: median 10 ms)"
-awk '{for (i = 1; i <= NF; i++) if ($i == "median" && $(i + 1) > 10) exit 1}' <<< "$start" || fail start
+target/release/loadgen start 'target/release/downbeat --host 127.0.0.1 --port {port} --cores 2' --times 11 --max 10ms ||
+    fail "start, 10 ms"
 
 log=$(mktemp)
 target/release/downbeat --host 127.0.0.1 --port 0 > "$log" 2>&1 &
@@ -29,13 +28,10 @@ echo "idle: $((idle / 1000)) us of CPU in 10 s (budget: 10000 us, 0.1 % of a cor
 
 # As many connections as this process's descriptor limit allows, up to 10,000; both ends need one each.
 limit=$(ulimit -Hn)
-ulimit -n "$limit" 2>/dev/null || true
 clients=$([ "$limit" = unlimited ] || [ "$limit" -gt 10200 ] && echo 10000 || echo $((limit - 200)))
-report=$(target/release/examples/soak --port "$port" --pid "$server" --clients "$clients" --rooms $((clients / 20)) \
-    --seconds 2 --idle)
-echo "$report"
-kib=$(sed -n 's/^memory: \([0-9]*\) KiB.*/\1/p' <<< "$report")
-echo "memory with $clients connections: $kib KiB (budget: 15360 KiB)"
+target/release/loadgen mem "ws://127.0.0.1:$port" --profile rooms --steps "0,$clients" --server-pid "$server"
+kib=$(sed -n 's/^VmRSS: *\([0-9]*\).*/\1/p' "/proc/$server/status")
+echo "memory after $clients connections in rooms of 20: $kib KiB (budget: 15360 KiB)"
 [ "$kib" -lt 15360 ] || fail memory
 
 kill -TERM "$server"

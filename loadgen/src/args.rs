@@ -37,6 +37,8 @@ pub enum Command {
     Mem(MemArgs),
     /// Two servers in alternating pairs: ratio, interval, verdict
     Compare(CompareArgs),
+    /// One row of a table: several servers in turn, ratios to the first
+    Bench(BenchArgs),
     /// From exec to the first answered upgrade
     Start(StartArgs),
     /// Pass or fail of a result, for CI
@@ -205,7 +207,7 @@ pub struct RunArgs {
 
 #[derive(Args)]
 pub struct CheckArgs {
-    /// A ws:// URL, the name of a peer, or a command with {port}
+    /// A ws:// URL, the name of a peer, or a command with {port} ([TITLE=]COMMAND)
     pub target: String,
     /// What the server speaks
     #[arg(long, default_value = "echo")]
@@ -215,7 +217,7 @@ pub struct CheckArgs {
 #[derive(Args)]
 pub struct SearchArgs {
     pub scenario: Scenario,
-    /// A ws:// URL, the name of a peer, or a command with {port}
+    /// A ws:// URL, the name of a peer, or a command with {port} ([TITLE=]COMMAND)
     pub target: String,
     #[command(flatten)]
     pub load: LoadArgs,
@@ -235,7 +237,7 @@ pub struct SearchArgs {
 
 #[derive(Args)]
 pub struct MemArgs {
-    /// A ws:// URL, the name of a peer, or a command with {port}
+    /// A ws:// URL, the name of a peer, or a command with {port} ([TITLE=]COMMAND)
     pub target: String,
     /// Connections to hold, as 0,10k,50k
     #[arg(long, value_name = "LIST", default_value = "0,2500,5k,10k")]
@@ -278,6 +280,29 @@ pub struct CompareArgs {
     #[arg(long, value_name = "PERCENT", default_value_t = 2.0)]
     pub threshold: f64,
     /// Writes all trials and the verdict
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct BenchArgs {
+    /// What is run
+    pub scenario: Scenario,
+    /// Peers' names or commands with {port}; the first is what the others are held against
+    #[arg(required = true)]
+    pub targets: Vec<String>,
+    #[command(flatten)]
+    pub load: LoadArgs,
+    /// The row's name
+    #[arg(long, default_value = "row")]
+    pub name: String,
+    /// Trials of each server
+    #[arg(long, default_value_t = 6)]
+    pub rounds: usize,
+    /// What ratios are of
+    #[arg(long, default_value = "server-cost")]
+    pub metric: Metric,
+    /// Writes the row
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 }

@@ -496,6 +496,15 @@ impl Io {
     }
 }
 
+impl Drop for Io {
+    fn drop(&mut self) {
+        for connection in self.connections.iter().filter(|it| it.phase != Phase::Closed) {
+            socket::shut(connection.fd);
+            socket::close(connection.fd);
+        }
+    }
+}
+
 fn tag(act: Act, generation: u32, connection: u32) -> u64 {
     (act as u64) << 56 | u64::from(generation) << 32 | u64::from(connection)
 }

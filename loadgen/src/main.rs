@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, reason = "a command's results go to standard output")]
 
 mod args;
+mod bench;
 mod check;
 mod clock;
 mod compare;
@@ -39,12 +40,13 @@ mod trial;
 mod verdict;
 mod worker;
 
-use args::{Cli, Command, PeersCommand, RunArgs};
+use args::{Cli, Command, PeersCommand, ReportArgs, RunArgs};
 use clap::Parser;
 use exit::{Exit, Failure};
+use report::Named;
 use run::Run;
 use serde::Serialize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use target::Target;
 
 fn main() {
@@ -74,6 +76,12 @@ fn obey(command: Command) -> Result<Exit, Failure> {
             print!("{}", compare::render(&args, &result));
             write_json_if(args.json.as_deref(), &result)?;
             Ok(compare::exit(result.verdict))
+        }
+        Command::Bench(args) => {
+            let result = bench::bench(&args)?;
+            print!("{}", bench::render(&result));
+            write_json_if(args.json.as_deref(), &result)?;
+            Ok(Exit::Fine)
         }
         Command::Search(args) => {
             let result = search::search(&args)?;
@@ -106,7 +114,7 @@ fn obey(command: Command) -> Result<Exit, Failure> {
         }
         Command::Selftest(args) => selftest::selftest(&args),
         Command::Decoy(args) => selftest::decoy::serve(&args).map(|()| Exit::Fine),
-        _ => Err(Failure::fault("not yet")),
+        Command::Report(args) => report(&args).map(|()| Exit::Fine),
     }
 }
 
@@ -136,6 +144,30 @@ fn run(args: &RunArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Void);
     }
     Ok(if result.slo.iter().all(|slo| slo.holds) { Exit::Fine } else { Exit::No })
+}
+
+fn report(args: &ReportArgs) -> Result<(), Failure> {
+    let read = |path: &PathBuf| {
+        let wrong = |error: &dyn std::fmt::Display| Failure::usage(format!("{}: {error}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
+        let json: serde_json::Value = serde_json::from_str(&text).map_err(|error| wrong(&error))?;
+        if !["run", "bench", "compare", "search", "mem", "start"].iter().any(|kind| json["kind"] == *kind) {
+            return Err(wrong(&"not a result of loadgen"));
+        }
+        Ok(Named { name: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), json })
+    };
+    let results = args.results.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let is_markdown = args.output.extension().is_some_and(|extension| extension == "md");
+    let page = if is_markdown {
+        let tables = report::markdown::render(&results).map_err(Failure::usage)?;
+        report::markdown::place(std::fs::read_to_string(&args.output).ok().as_deref(), &tables)
+    } else {
+        report::html::render(&results).map_err(Failure::usage)?
+    };
+    std::fs::write(&args.output, page)
+        .map_err(|error| Failure::usage(format!("{}: {error}", args.output.display())))?;
+    println!("{}", args.output.display());
+    Ok(())
 }
 
 fn write_json_if(path: Option<&Path>, result: &impl Serialize) -> Result<(), Failure> {

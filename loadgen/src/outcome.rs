@@ -133,6 +133,8 @@ pub struct Second {
     pub sent: u64,
     pub received: u64,
     pub response: Latency,
+    /// Read by the coordinator.
+    pub rss_bytes: u64,
 }
 
 /// One worker's measurements, or several added up.

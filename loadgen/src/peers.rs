@@ -77,7 +77,7 @@ pub fn list() -> Result<(), Failure> {
         let peer = Peer::load(&name)?;
         let apps: Vec<&str> = peer.apps.keys().map(String::as_str).collect();
         let state = if peer.is_installed() { "installed" } else { "not installed" };
-        println!("{name:<18} {:<28} {state:<14} {}", peer.title, apps.join(", "));
+        println!("{name:<18} {:<28} {:<8} {state:<14} {}", peer.title, peer.version, apps.join(", "));
     }
     Ok(())
 }

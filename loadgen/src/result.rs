@@ -130,6 +130,8 @@ pub struct SeriesPoint {
     pub p50_us: f64,
     pub p99_us: f64,
     pub max_us: f64,
+    /// The server's resident bytes; 0 without its pid.
+    pub rss_bytes: u64,
 }
 
 /// What `compare --json` writes.
@@ -259,4 +261,53 @@ pub struct StartResult {
     pub args: Vec<String>,
     pub version: String,
     pub started_unix_s: u64,
+}
+
+/// What `bench --json` writes: one row of a table.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BenchResult {
+    /// `bench`.
+    pub kind: String,
+    pub name: String,
+    pub scenario: String,
+    pub closed_loop: bool,
+    pub connections: usize,
+    pub payload_bytes: usize,
+    /// Null for closed loops and for rooms, whose rate is their clients'.
+    pub rate_per_s: Option<f64>,
+    /// What ratios are of.
+    pub metric: String,
+    pub rounds: usize,
+    /// The first is what the others are held against.
+    pub servers: Vec<BenchServer>,
+    pub host: Host,
+    pub args: Vec<String>,
+    pub version: String,
+    pub started_unix_s: u64,
+}
+
+/// Medians over the trials that count; null where there is none.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BenchServer {
+    pub title: String,
+    pub trials: usize,
+    pub server_ns_per_message: Option<f64>,
+    pub machine_ns_per_message: Option<f64>,
+    pub generator_ns_per_message: Option<f64>,
+    pub achieved_per_s: Option<f64>,
+    pub p50_us: Option<f64>,
+    pub p99_us: Option<f64>,
+    pub p99_9_us: Option<f64>,
+    pub server_cpu_percent: Option<f64>,
+    pub server_busiest_percent: Option<f64>,
+    pub generator_busiest_percent: Option<f64>,
+    pub rss_bytes: Option<f64>,
+    /// Trials in which the server was the bottleneck.
+    pub server_bound_trials: usize,
+    pub skew_p99_us: Option<f64>,
+    /// This server over the first: Hodges-Lehmann with its 95 % interval.
+    pub ratio: Option<f64>,
+    pub ratio_low: Option<f64>,
+    pub ratio_high: Option<f64>,
+    pub void_trials: Vec<String>,
 }

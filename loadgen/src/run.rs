@@ -244,6 +244,7 @@ impl Run {
                     whole.received += second.received;
                     whole.response.add(&mut second.response);
                     if *count == workers {
+                        whole.rss_bytes = machine::rss_bytes(&self.server_pids);
                         progress.second(whole);
                     }
                 }
@@ -475,6 +476,7 @@ impl Measured<'_> {
             p50_us: second.response.quantile_us(0.5),
             p99_us: second.response.quantile_us(0.99),
             max_us: second.response.quantile_us(1.0),
+            rss_bytes: second.rss_bytes,
         });
         points.collect()
     }

@@ -26,8 +26,11 @@ impl Target {
             return Ok(Target::Url(text.to_owned()));
         }
         if text.contains("{port}") {
-            let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
-            return Ok(Target::Command { title: text.to_owned(), words, known: BTreeMap::new() });
+            // TITLE=command gives it a name to print.
+            let titled = text.split_once('=').filter(|(title, _)| !title.contains([' ', '/', '{']));
+            let (title, command) = titled.unwrap_or((text, text));
+            let words: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
+            return Ok(Target::Command { title: title.to_owned(), words, known: BTreeMap::new() });
         }
         let peer = Peer::load(text)?;
         let words = peer.command(profile)?;
@@ -76,7 +79,7 @@ pub fn spawn(words: &[String], port: u16, cpus: &[usize]) -> std::io::Result<Chi
     let mut words = words.iter().map(|word| word.replace("{port}", &port));
     let program = words.next().ok_or_else(|| std::io::Error::other("no command"))?;
     let mut command = Command::new(&program);
-    command.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit());
+    command.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut set: libc::cpu_set_t = unsafe_zeroed_cpu_set();
     for cpu in cpus {
         // SAFETY: `set` is a whole cpu_set_t; the macro checks the bound.

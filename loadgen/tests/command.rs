@@ -1,0 +1,190 @@
+//! The command as people and CI use it, against the selftest's own server: results, statuses, files.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const LOADGEN: &str = env!("CARGO_BIN_EXE_loadgen");
+
+fn loadgen(words: &[&str]) -> Output {
+    Command::new(LOADGEN).args(words).output().unwrap()
+}
+
+/// A folder of the test's own.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("loadgen-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+fn decoy(faults: &str) -> String {
+    format!("Decoy={LOADGEN} decoy --port {{port}} {faults}")
+}
+
+/// Runs a short load; an unoptimised generator beside other tests may be late, which is not what is tested.
+fn run(words: &[&str], json: &str) -> (Value, Output) {
+    let mut all = vec!["run", "echo"];
+    all.extend(words);
+    all.extend(["-q", "-c", "8", "--rate", "400", "-d", "600ms", "--warmup", "100ms", "--json", json]);
+    let output = loadgen(&all);
+    let text = std::fs::read_to_string(json).unwrap_or_else(|_| panic!("{output:?}"));
+    (serde_json::from_str(&text).unwrap(), output)
+}
+
+fn assert_fits_schema(result: &Value) {
+    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/result.json");
+    let schema: Value = serde_json::from_str(&std::fs::read_to_string(schema).unwrap()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let errors: Vec<String> =
+        validator.iter_errors(result).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert!(errors.is_empty(), "{errors:#?}");
+}
+
+#[test]
+fn a_result_fits_its_schema_and_every_message_is_accounted_for() {
+    let folder = Folder::new("schema");
+    let (result, output) = run(&[&decoy(""), "--slo", "p99<10s"], &folder.path("result.json"));
+    assert_fits_schema(&result);
+    assert_eq!(result["messages"]["sent"], 280, "400 a second for 0.7 s: {output:?}");
+    assert_eq!(result["messages"]["received"], 280);
+    assert_eq!(result["conservation"]["owed"], result["conservation"]["delivered"]);
+    assert_eq!(result["latency_us"]["response"]["count"], 240);
+    assert_eq!(result["slo"][0]["holds"], true);
+    assert!(result["server"]["rss_bytes"].as_u64().unwrap() > 100_000);
+    let report = String::from_utf8(output.stdout).unwrap();
+    let titles = ["run ", "VALID ", "BOUND ", "rate ", "messages ", "response ", "service ", "lag ", "cost ", "memory ", "SLO ", "file "];
+    let places: Vec<usize> = titles.iter().map(|it| report.find(&format!("\n{it}")).unwrap_or(0)).collect();
+    assert!(places.is_sorted(), "{report}");
+}
+
+#[test]
+fn a_result_that_lacks_a_key_does_not_fit() {
+    let folder = Folder::new("schema-lacks");
+    let (mut result, _) = run(&[&decoy("")], &folder.path("result.json"));
+    result["messages"].as_object_mut().unwrap().remove("lost");
+    let outcome = std::panic::catch_unwind(|| assert_fits_schema(&result));
+    assert!(outcome.is_err());
+}
+
+#[test]
+fn lost_messages_void_a_run_and_it_exits_3() {
+    let folder = Folder::new("void");
+    let (result, output) = run(&[&decoy("--drop 100"), "--depth", "1000"], &folder.path("result.json"));
+    assert_fits_schema(&result);
+    let lost = result["messages"]["lost"].as_u64().unwrap();
+    assert!((2..=3).contains(&lost), "every 100th of 280: {result}");
+    assert_eq!(output.status.code(), Some(3));
+    assert!(String::from_utf8(output.stdout).unwrap().contains("messages were lost"));
+}
+
+#[test]
+fn a_broken_slo_exits_1_unless_the_run_is_void() {
+    let folder = Folder::new("slo");
+    let (result, output) = run(&[&decoy(""), "--slo", "p50<1us"], &folder.path("result.json"));
+    let expected = if result["valid"] == true { 1 } else { 3 };
+    assert_eq!((result["slo"][0]["holds"].clone(), output.status.code()), (Value::Bool(false), Some(expected)));
+}
+
+#[test]
+fn a_seed_repeats_and_is_told() {
+    let folder = Folder::new("seed");
+    let (result, _) = run(&[&decoy(""), "--seed", "42"], &folder.path("result.json"));
+    assert_eq!(result["seed"], 42);
+    assert!(result["args"].as_array().unwrap().contains(&"--seed".into()));
+}
+
+#[test]
+fn a_closed_loop_keeps_its_depth_in_flight_and_obeys_littles_law() {
+    let folder = Folder::new("closed");
+    let json = folder.path("result.json");
+    let words = ["run", "echo", &decoy(""), "-q", "-c", "4", "--closed", "--depth", "8", "-d", "500ms", "--warmup", "100ms", "--json", &json];
+    let output = loadgen(&words);
+    let result: Value = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    let rate = result["achieved_per_s"].as_f64().unwrap();
+    let latency_s = result["latency_us"]["service"]["mean"].as_f64().unwrap() / 1e6;
+    assert!((rate * latency_s / 32.0 - 1.0).abs() < 0.1, "{rate}/s × {latency_s} s; {output:?}");
+    let reasons = result["void_reasons"].to_string();
+    assert!(!reasons.contains("Little"), "{reasons}");
+}
+
+#[test]
+fn histograms_and_reports_are_written() {
+    let folder = Folder::new("files");
+    let (json, stem, page, table) =
+        (folder.path("a.json"), folder.path("a"), folder.path("a.html"), folder.path("a.md"));
+    run(&[&decoy(""), "--hdr", &stem], &json);
+    for name in ["a-response.hgrm", "a-service.hgrm", "a-lag.hgrm", "a.hlog"] {
+        assert!(folder.0.join(name).exists(), "{name}");
+    }
+    for output in [&page, &table] {
+        assert_eq!(loadgen(&["report", &json, "-o", output]).status.code(), Some(0));
+    }
+    assert!(std::fs::read_to_string(page).unwrap().contains("<svg"));
+    assert!(std::fs::read_to_string(table).unwrap().contains("| echo | Decoy |"));
+}
+
+#[test]
+fn a_gate_passes_fails_or_says_what_is_wrong() {
+    let folder = Folder::new("gate");
+    let (json, budget) = (folder.path("a.json"), folder.path("budget.toml"));
+    let (mut result, _) = run(&[&decoy("")], &json);
+    // What this machine's load made of the run is not the gate's matter.
+    result["valid"] = true.into();
+    std::fs::write(&json, result.to_string()).unwrap();
+    for (text, status) in [
+        ("'messages.lost' = { max = 0 }", 0),
+        ("'latency_us.response.p50' = { max = 0.001 }", 1),
+        ("'nothing' = { max = 1 }", 64),
+        ("=", 64),
+    ] {
+        std::fs::write(&budget, text).unwrap();
+        let output = loadgen(&["gate", &json, "--budget", &budget]);
+        assert_eq!(output.status.code(), Some(status), "{text}: {output:?}");
+    }
+}
+
+#[test]
+fn a_check_finds_what_a_server_does_wrong() {
+    let output = loadgen(&["check", &decoy("--corrupt 2")]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text.contains("FAIL  binary of every form of length comes back"), "{text}");
+    assert!(text.contains("ok    the upgrade is answered with the right accept key"), "{text}");
+}
+
+#[test]
+fn wrong_arguments_are_one_line_and_64() {
+    for (words, line) in [
+        (&["run", "echo", "ws://127.0.0.1:1", "--payload", "19"][..], "--payload: at least 20"),
+        (&["run", "broadcast", "ws://127.0.0.1:1", "-c", "9000"], "at most 8192 connections"),
+        (&["run", "idle", "ws://127.0.0.1:1", "--closed"], "--closed: for echo and broadcast only"),
+        (&["run", "echo", "wss://127.0.0.1:1"], "TLS is not spoken here"),
+        (&["run", "echo", "ws://127.0.0.1:1", "--cpus", "4095"], "--cpus: 4095"),
+        (&["search", "echo", "ws://127.0.0.1:1"], "--slo"),
+        (&["compare", "a", "b", "--pairs", "5"], "--pairs: at least 6"),
+        (&["mem", "ws://127.0.0.1:1", "--steps", "1,x"], "--steps: x"),
+        (&["report", "/nonexistent.json"], "/nonexistent.json"),
+    ] {
+        let output = loadgen(words);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(64), "{words:?}: {error}");
+        assert_eq!(error.lines().count(), 1, "{words:?}: {error}");
+        assert!(error.contains(line), "{words:?}: {error}");
+    }
+}
