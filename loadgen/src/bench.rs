@@ -15,7 +15,7 @@ use crate::target::Target;
 use crate::trial;
 
 /// Void trials are played again so often in a row; then the server has no figure in this row.
-const RETRIES_MAX: usize = 6;
+const RETRIES_MAX: usize = 3;
 
 pub fn bench(args: &BenchArgs) -> Result<BenchResult, Failure> {
     if args.rounds < 6 {
@@ -88,7 +88,7 @@ fn summary(
         (!numbers.is_empty()).then(|| median(&numbers))
     };
     let response = |number: fn(&crate::result::Percentiles) -> f64| {
-        middle(&|run| run.latency_us.get("response").map(number))
+        middle(&|run| run.latency_us.get("response").filter(|it| it.count > 0).map(number))
     };
     let values = |runs: &[RunResult]| -> Vec<f64> {
         runs.iter().filter_map(|run| args.metric.of(run)).filter(|value| *value > 0.0).collect()

@@ -1,8 +1,8 @@
 //! The load generator's command.
 //!
-//! A run's way: [`args`] → [`run`] (cut into parts, started, watched) → [`part`] (threads or processes) →
+//! A run's way: [`args`] → [`mod@run`] (cut into parts, started, watched) → [`part`] (threads or processes) →
 //! [`worker`] (the loop) → [`io`] (connections over [`ring`]) ↔ [`play`] (what clients say) → [`gauge`] →
-//! [`outcome`] → [`verdict`] → [`result`] → [`report`]. Shares nothing with the server but the frames.
+//! [`outcome`] → [`verdict`] → [`result`] → [`mod@report`]. Shares nothing with the server but the frames.
 
 #![allow(clippy::print_stdout, reason = "a command's results go to standard output")]
 

@@ -102,12 +102,17 @@ impl Load {
             }
         };
         let mut random = fastrand::Rng::with_seed(self.seed.wrapping_add(share.worker as u64));
-        let stalled = (self.part_of(self.stalled as f64, share)).round() as usize;
+        let stalled = self.part_of(self.stalled as f64, share).round() as usize;
+        // In rooms they are spread, so that each has some; in one audience they are the first.
+        let spread = |nth: usize| match self.profile {
+            Profile::Rooms => ((nth + 1) * share.connections / stalled - 1) as u32,
+            _ => nth as u32,
+        };
         let plan = Plan {
             worker: share.worker,
             cpu: share.cpu,
             connections: share.connections,
-            stalled,
+            stalled: (0..stalled).map(spread).collect(),
             endpoints,
             connect_rate: self.connect_rate.map(|rate| self.part_of(rate, share)),
             buffer_bytes: (self.payload_bytes * 2).next_power_of_two().clamp(16 * 1024, 256 * 1024),
@@ -186,19 +191,24 @@ impl Crew {
             let line = serde_json::to_string(&part).map_err(Failure::fault)?;
             writeln!(stdin, "{line}").map_err(Failure::fault)?;
             let words = words.clone();
+            let mut working = part.shares.len();
             std::thread::spawn(move || {
                 for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                    match serde_json::from_str(&line) {
-                        Ok(word) => drop(words.send(word)),
+                    match serde_json::from_str::<(usize, Word)>(&line) {
+                        Ok(word) => {
+                            working -= usize::from(matches!(word.1, Word::Done(_)));
+                            drop(words.send(word));
+                        }
                         Err(error) => {
                             let line = format!("a worker process said what is no word: {error}");
                             drop(words.send((usize::MAX, Word::Failed { line, is_refusal: false })));
                         }
                     }
                 }
-                // Without a Done before it, this is how a died process is heard of.
-                let line = "a worker process ended early".to_owned();
-                let _ = words.send((usize::MAX, Word::Failed { line, is_refusal: false }));
+                if working > 0 {
+                    let line = "a worker process ended early".to_owned();
+                    let _ = words.send((usize::MAX, Word::Failed { line, is_refusal: false }));
+                }
             });
             processes.push((child, stdin));
         }

@@ -63,6 +63,12 @@ impl Run {
             args.closed && !matches!(scenario, Scenario::Echo | Scenario::Broadcast),
             "--closed: for echo and broadcast only",
         )?;
+        let has_rate = matches!(scenario, Scenario::Echo | Scenario::Broadcast | Scenario::Churn)
+            || (scenario == Scenario::SlowReader && !is_rooms);
+        wrong(
+            args.rate.is_some() && !has_rate,
+            "--rate: not here; rooms have their clients' cadence, storms --connect-rate",
+        )?;
         let is_one_audience = matches!(scenario, Scenario::Broadcast | Scenario::SlowReader) && !is_rooms;
         wrong(
             is_one_audience && (args.threads > 1 || args.conns > broadcast::CONNECTIONS_MAX),
@@ -116,7 +122,9 @@ impl Run {
         let (_, descriptors) = machine::descriptors();
         let process_max = (descriptors as usize).saturating_sub(DESCRIPTORS_RESERVED).max(1);
         let processes = self.load.connections.div_ceil(process_max);
-        if processes > 1 && self.load.scenario == Scenario::Broadcast {
+        let is_one_audience = matches!(self.load.scenario, Scenario::Broadcast | Scenario::SlowReader)
+            && self.load.profile != Profile::Rooms;
+        if processes > 1 && is_one_audience {
             return Err(Failure::usage(format!(
                 "broadcast: one process accounts for the whole audience, and may hold {process_max} connections"
             )));

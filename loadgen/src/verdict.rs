@@ -64,11 +64,8 @@ pub fn void_reasons(load: &Load, slo: &[Slo], result: &RunResult, outcome: &Outc
     rates(load, result, &mut void);
     messages(result, &mut void);
     connections(load, result, &mut void);
-    let limit_us = slo
-        .iter()
-        .filter(|slo| slo.measure == Measure::Response)
-        .fold(SLO_DEFAULT_US, |limit, slo| limit.min(slo.limit_us))
-        * PACING_SHARE;
+    let limits = slo.iter().filter(|slo| slo.measure == Measure::Response).map(|slo| slo.limit_us);
+    let limit_us = limits.reduce(f64::min).unwrap_or(SLO_DEFAULT_US) * PACING_SHARE;
     let pacing_us = result.latency_us.get("pacing").map_or(0.0, |it| it.p99);
     void(
         pacing_us > limit_us && load.rate_per_s.is_some(),

@@ -36,7 +36,8 @@ pub struct Plan {
     pub worker: usize,
     pub cpu: Option<usize>,
     pub connections: usize,
-    pub stalled: usize,
+    /// Connections that never read once they are open.
+    pub stalled: Vec<u32>,
     pub endpoints: Vec<Endpoint>,
     /// Connects a second while connecting; as fast as they are answered if absent.
     pub connect_rate: Option<f64>,
@@ -106,8 +107,8 @@ type Failure = (String, bool);
 
 impl<P: Play> Worker<'_, P> {
     fn run(mut self) -> Result<Outcome, Failure> {
-        for connection in 0..self.plan.stalled {
-            self.io.stall(connection as u32);
+        for connection in std::mem::take(&mut self.plan.stalled) {
+            self.io.stall(connection);
         }
         self.read_clock();
         if self.play.wants_connections() {

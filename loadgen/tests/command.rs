@@ -68,7 +68,20 @@ fn a_result_fits_its_schema_and_every_message_is_accounted_for() {
     assert_eq!(result["slo"][0]["holds"], true);
     assert!(result["server"]["rss_bytes"].as_u64().unwrap() > 100_000);
     let report = String::from_utf8(output.stdout).unwrap();
-    let titles = ["run ", "VALID ", "BOUND ", "rate ", "messages ", "response ", "service ", "lag ", "cost ", "memory ", "SLO ", "file "];
+    let titles = [
+        "run ",
+        "VALID ",
+        "BOUND ",
+        "rate ",
+        "messages ",
+        "response ",
+        "service ",
+        "lag ",
+        "cost ",
+        "memory ",
+        "SLO ",
+        "file ",
+    ];
     let places: Vec<usize> = titles.iter().map(|it| report.find(&format!("\n{it}")).unwrap_or(0)).collect();
     assert!(places.is_sorted(), "{report}");
 }
@@ -98,7 +111,10 @@ fn a_broken_slo_exits_1_unless_the_run_is_void() {
     let folder = Folder::new("slo");
     let (result, output) = run(&[&decoy(""), "--slo", "p50<1us"], &folder.path("result.json"));
     let expected = if result["valid"] == true { 1 } else { 3 };
-    assert_eq!((result["slo"][0]["holds"].clone(), output.status.code()), (Value::Bool(false), Some(expected)));
+    assert_eq!(
+        (result["slo"][0]["holds"].clone(), output.status.code()),
+        (Value::Bool(false), Some(expected))
+    );
 }
 
 #[test]
@@ -113,7 +129,23 @@ fn a_seed_repeats_and_is_told() {
 fn a_closed_loop_keeps_its_depth_in_flight_and_obeys_littles_law() {
     let folder = Folder::new("closed");
     let json = folder.path("result.json");
-    let words = ["run", "echo", &decoy(""), "-q", "-c", "4", "--closed", "--depth", "8", "-d", "500ms", "--warmup", "100ms", "--json", &json];
+    let words = [
+        "run",
+        "echo",
+        &decoy(""),
+        "-q",
+        "-c",
+        "4",
+        "--closed",
+        "--depth",
+        "8",
+        "-d",
+        "500ms",
+        "--warmup",
+        "100ms",
+        "--json",
+        &json,
+    ];
     let output = loadgen(&words);
     let result: Value = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
     let rate = result["achieved_per_s"].as_f64().unwrap();

@@ -96,6 +96,7 @@ pub struct Rooms {
     best_round_trip_ns: u64,
     settle_ns: u64,
     text: Vec<u8>,
+    has_begun: bool,
     is_over: bool,
 }
 
@@ -134,6 +135,7 @@ impl Rooms {
             best_round_trip_ns: u64::MAX,
             settle_ns: 0,
             text: Vec::new(),
+            has_begun: false,
             is_over: false,
         }
     }
@@ -199,7 +201,15 @@ impl Rooms {
         self.plan(next_ns, connection, Deed::Ping);
     }
 
-    fn hear_pong(&mut self, io: &Io, connection: u32, heard: &Heard<'_>) -> Option<()> {
+    fn hear_pong(&mut self, io: &Io, connection: u32, heard: &Heard<'_>) {
+        if self.take_pong(io, connection, heard).is_none() {
+            self.gauge.outcome.messages.corrupt += 1;
+            self.gauge.outcome.fault(|| format!("connection {connection}: a pong nobody asked for"));
+        }
+    }
+
+    /// `None` if it answers nothing that was asked.
+    fn take_pong(&mut self, io: &Io, connection: u32, heard: &Heard<'_>) -> Option<()> {
         let id = PingId::parse(heard.id.as_deref()?)?;
         let client = &mut self.clients[connection as usize];
         if id.sequence >= client.next_ping || heard.t0?.get().parse::<u64>().is_err() {
@@ -266,6 +276,18 @@ impl Rooms {
             let room = self.room_code(connection);
             self.say(io, connection, &format!(r#"{{"type":"get_playback_state","roomCode":"{room}"}}"#));
         }
+    }
+
+    /// A client's own cadence begins.
+    fn take_up(&mut self, io: &mut Io, connection: u32) {
+        let now_ns = io.now_ns;
+        // The real client's first burst comes at once, but real clients do not all come at once.
+        let phase_ns = self.random.u64(..BURST_EVERY_NS);
+        self.plan(now_ns + phase_ns, connection, Deed::Ping);
+        self.ask_state(io, connection);
+        self.plan(now_ns + ASK_AGAIN_AFTER_NS, connection, Deed::AskAgain);
+        let phase_ns = self.random.u64(..SYNC_CHECK_EVERY_NS);
+        self.plan(now_ns + SYNC_CHECK_EVERY_NS + phase_ns, connection, Deed::SyncCheck);
     }
 
     fn act_on(&mut self, io: &mut Io, connection: u32, deed: Deed, due_ns: u64) {
@@ -369,17 +391,11 @@ impl Play for Rooms {
         let host = user - connection as usize % self.room_size;
         let join = format!(r#"{{"type":"join","roomCode":"{room}","userId":"u{user}","hostId":"u{host}"}}"#);
         self.say(io, connection, &join);
-        if io.is_stalled(connection) || self.is_over {
-            return;
+        // Until the load begins there are members and no cadence: else a server that is still taking connections
+        // in would be loaded by the first ones.
+        if self.has_begun && !self.is_over && !io.is_stalled(connection) {
+            self.take_up(io, connection);
         }
-        let now_ns = io.now_ns;
-        // The real client's first burst comes at once, but real clients do not all come at once.
-        let phase_ns = self.random.u64(..BURST_EVERY_NS);
-        self.plan(now_ns + phase_ns, connection, Deed::Ping);
-        self.ask_state(io, connection);
-        self.plan(now_ns + ASK_AGAIN_AFTER_NS, connection, Deed::AskAgain);
-        let phase_ns = self.random.u64(..SYNC_CHECK_EVERY_NS);
-        self.plan(now_ns + SYNC_CHECK_EVERY_NS + phase_ns, connection, Deed::SyncCheck);
     }
 
     fn message(&mut self, io: &mut Io, connection: u32, is_text: bool, payload: &[u8]) {
@@ -394,12 +410,7 @@ impl Play for Rooms {
             }
         };
         match &*heard.kind {
-            "time_pong" => {
-                if self.hear_pong(io, connection, &heard).is_none() {
-                    self.gauge.outcome.messages.corrupt += 1;
-                    self.gauge.outcome.fault(|| format!("connection {connection}: a pong nobody asked for"));
-                }
-            }
+            "time_pong" => self.hear_pong(io, connection, &heard),
             "joined" => {
                 let end = self.rooms[self.room_of(connection)].events.end();
                 let client = &mut self.clients[connection as usize];
@@ -407,7 +418,7 @@ impl Play for Rooms {
                 // Where events are under way, only the first one heard tells where this stay begins.
                 client.next_event = if end == 0 { 0 } else { UNKNOWN };
             }
-            "playback_state" => self.ask_state(io, connection),
+            "playback_state" if self.has_begun => self.ask_state(io, connection),
             "PLAY_SYNC" => self.clients[connection as usize].is_playing = true,
             "PREPARE_TRACK" => {
                 self.hear_event(io, connection, payload);
@@ -464,7 +475,12 @@ impl Play for Rooms {
     fn begin(&mut self, io: &mut Io) {
         let now_ns = io.now_ns;
         let clients = self.clients.len() as u32;
-        for connection in (0..clients).filter(|it| !io.is_stalled(*it)) {
+        self.has_begun = true;
+        for connection in 0..clients {
+            if io.is_stalled(connection) || !io.is_open(connection) {
+                continue;
+            }
+            self.take_up(io, connection);
             if self.is_host(connection) {
                 let first_ns = now_ns + self.random.u64(..self.liveliness.click_every_ns);
                 self.plan(first_ns, connection, Deed::Click);

@@ -257,6 +257,33 @@ mod tests {
     fn a_small_plot() {
         let line = Line { label: "a".to_owned(), is_void: true, points: vec![(0.0, 10.0), (1.0, 100.0)] };
         let plot = lines(&[line], &[(0.0, "0".to_owned())], "percentile", LATENCY);
-        expect![[r""]].assert_eq(&plot.replace('>', ">\n"));
+        expect![[r#"
+            <svg viewBox="0 0 760 320" role="img" aria-label="latency by percentile">
+            <title>
+            latency by percentile</title>
+            <line class="grid" x1="70" x2="740.0" y1="276.0" y2="276.0"/>
+            <text class="tick" x="62.0" y="280.0" text-anchor="end">
+            10 µs</text>
+            <line class="grid" x1="70" x2="740.0" y1="14.0" y2="14.0"/>
+            <text class="tick" x="62.0" y="18.0" text-anchor="end">
+            100 µs</text>
+            <line class="grid" x1="70.0" x2="70.0" y1="14" y2="276.0"/>
+            <text class="tick" x="70.0" y="294.0" text-anchor="middle">
+            0</text>
+            <text class="axis" x="405.0" y="314.0" text-anchor="middle">
+            percentile</text>
+            <polyline class="line c0 void" points="70.0,276.0 740.0,14.0">
+            <title>
+            a</title>
+            </polyline>
+            </svg>
+            <ul class="legend">
+            <li>
+            <span class="key c0">
+            </span>
+            a (void)</li>
+            </ul>
+        "#]]
+        .assert_eq(&plot.replace('>', ">\n"));
     }
 }

@@ -136,10 +136,18 @@ impl Decoy {
         loop {
             match decoder.next(&mut input, &LIMITS) {
                 Ok(Some(wire::decoder::Event::Binary(payload))) => self.answer(peer, payload),
+                Ok(Some(wire::decoder::Event::Text(payload))) => {
+                    frame::push_frame(&mut peer.out, Opcode::Text, payload);
+                }
+                Ok(Some(wire::decoder::Event::Ping(payload))) => {
+                    frame::push_frame(&mut peer.out, Opcode::Pong, payload);
+                }
+                Ok(Some(wire::decoder::Event::Pong)) => {}
                 Ok(Some(wire::decoder::Event::Close(payload))) => {
                     frame::push_frame(&mut peer.out, Opcode::Close, payload);
+                    peer.send();
+                    return false;
                 }
-                Ok(Some(_)) => {}
                 Ok(None) => {
                     peer.decoder = decoder;
                     return true;

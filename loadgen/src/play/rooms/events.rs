@@ -94,7 +94,7 @@ impl Events {
         Some(Settled {
             first_ns: event.first_ns,
             skew_ns: (event.heard > 1).then(|| event.last_ns - event.first_ns),
-            spread_ns: (latest > earliest).then(|| ((latest - earliest) * 1e6) as u64),
+            spread_ns: (latest > earliest).then_some(((latest - earliest) * 1e6) as u64),
         })
     }
 }
