@@ -17,7 +17,7 @@ done
 scenario() {
     local name=$1 app=$2 status=0
     shift 2
-    "$loadgen" run "$name" "$(server "$app")" -q -d 2s --warmup 300ms "$@" --json "$folder/result.json" || status=$?
+    "$loadgen" run "$name" "$(server "$app")" -q -d "${duration:-2s}" --warmup 300ms "$@" --json "$folder/result.json" || status=$?
     [[ $status == 0 || $status == 3 ]] || { echo "$name: exit $status"; exit 1; }
     for key in lost duplicated reordered corrupt; do
         grep -q "\"$key\": 0,\?$" "$folder/result.json" || { echo "$name: $key messages"; exit 1; }
@@ -31,7 +31,7 @@ scenario broadcast broadcast -c 50 --closed
 scenario rooms rooms -c 500 --room-size 20 --click-every 2s --leavers 300
 scenario idle rooms -c 1000 --profile rooms
 scenario connect-storm rooms -c 1000 --profile rooms
-scenario herd rooms -c 500 --profile rooms -d 4s
+duration=4s scenario herd rooms -c 500 --profile rooms
 scenario churn echo -c 200 --rate 200
 scenario slow-reader broadcast -c 50 --rate 500
 

@@ -7,7 +7,7 @@ use crate::socket::CONNECTIONS_PER_SOURCE;
 use std::fmt::Write;
 
 /// Kernel memory of an idle loopback connection, both ends, measured with `loadgen mem` on Linux 6.18.
-const KERNEL_BYTES_PER_CONNECTION: u64 = 6_000;
+const KERNEL_BYTES_PER_CONNECTION: u64 = 10_000;
 /// The generator's own, and what a frugal server takes.
 const USER_BYTES_PER_CONNECTION: u64 = 256 + 600;
 
@@ -205,7 +205,7 @@ mod tests {
                 10000 connections on this machine, both ends
                   generator   10000 / 19936 = 1 worker process, 10000 / 14000 = 1 source address; both are taken by themselves on loopback
                   server      one process holds them
-                  memory      about 57.2 MiB of the kernel's and 8.16 MiB of both programs': fits
+                  memory      about 95.4 MiB of the kernel's and 8.16 MiB of both programs': fits
                   raise       nothing
             "#]],
         );
@@ -220,7 +220,7 @@ mod tests {
                 1000000 connections on this machine, both ends
                   generator   1000000 / 19936 = 51 worker processes, 1000000 / 14000 = 72 source addresses; both are taken by themselves on loopback
                   server      one process holds 19936 of them: raise its limit, or load 51 servers (loadgen run idle ws://…:6001 ws://…:6002 …)
-                  memory      about 5722 MiB of the kernel's and 816 MiB of both programs': fits
+                  memory      about 9537 MiB of the kernel's and 816 MiB of both programs': fits
                   raise       prlimit --pid $$ --nofile=1001000   (needs CAP_SYS_RESOURCE; systemd: LimitNOFILE=1001000)
                   raise       sysctl -w net.ipv4.ip_local_port_range='1024 65535'   (fewer source addresses)
                   raise       sysctl -w net.core.somaxconn=65535   (a storm of connects)

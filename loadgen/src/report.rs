@@ -3,6 +3,7 @@
 pub mod hdr;
 pub mod html;
 pub mod markdown;
+pub mod plot;
 pub mod screen;
 pub mod svg;
 pub mod text;

@@ -251,12 +251,13 @@ fn compare(a: &Decoy, b: &Decoy, pairs: usize) -> Result<statistics::Comparison,
 }
 
 /// Many short trials rather than few long ones: what a shared machine takes away, it takes in bursts.
-const PAIRS: usize = 20;
+const PAIRS: usize = 26;
 /// About 50 µs of work a message, so that the kernel's part and its noise are small.
 const WORK: [&str; 2] = ["--work", "60000"];
 const THRESHOLD: f64 = 0.02;
-/// Trials as short as these are noisier than a real comparison's.
-const THRESHOLD_OF_EQUALS: f64 = 0.03;
+/// Two processes of one program differ by a percent or two as their memory lies, and trials as short as these
+/// are noisy; what must be found is larger.
+const THRESHOLD_OF_EQUALS: f64 = 0.05;
 
 fn equal(_: &SelftestArgs) -> Tested {
     let (a, b) = (Decoy::start(&WORK)?, Decoy::start(&WORK)?);
