@@ -2,7 +2,7 @@
 
 use crate::outcome::{Measure, Outcome};
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::V2Serializer;
+use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 use std::fmt::Write as _;
 use std::fs;
@@ -23,7 +23,7 @@ pub fn write(
 ) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut log = Vec::new();
-    let mut serializer = V2Serializer::new();
+    let mut serializer = V2DeflateSerializer::new();
     let mut writer = IntervalLogWriterBuilder::new()
         .add_comment("[loadgen, values in ns]")
         .with_start_time(std::time::UNIX_EPOCH + Duration::from_secs(started_unix_s))
