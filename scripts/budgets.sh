@@ -30,7 +30,7 @@ echo "idle: $((idle / 1000)) us of CPU in 10 s (budget: 10000 us, 0.1 % of a cor
 limit=$(ulimit -Hn)
 clients=$([ "$limit" = unlimited ] || [ "$limit" -gt 10200 ] && echo 10000 || echo $((limit - 200)))
 target/release/loadgen mem "ws://127.0.0.1:$port" --profile rooms --steps "0,$clients" --server-pid "$server"
-kib=$(sed -n 's/^VmRSS: *\([0-9]*\).*/\1/p' "/proc/$server/status")
+kib=$(awk '/^VmRSS:/ {print $2}' "/proc/$server/status")
 echo "memory after $clients connections in rooms of 20: $kib KiB (budget: 15360 KiB)"
 [ "$kib" -lt 15360 ] || fail memory
 
