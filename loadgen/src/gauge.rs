@@ -2,6 +2,7 @@
 
 use crate::latency::Latency;
 use crate::outcome::{Measure, Outcome, Second};
+use crate::schedule::{Pace, Schedule};
 
 pub struct Gauge {
     /// The run's origin, to which stamps refer.
@@ -95,6 +96,25 @@ impl Gauge {
         if self.is_measured(intended_ns) {
             self.response.record(response_ns);
             self.service.record(service_ns);
+        }
+    }
+
+    /// The open loop of the run: so many messages a second over so many connections.
+    pub fn pace(&self, rate_per_s: f64, connections: u64) -> Pace {
+        let (start_ns, end_ns) = (self.origin_ns, self.to_ns);
+        Pace::new(Schedule { start_ns, end_ns, rate_per_s, connections })
+    }
+
+    /// What is still owed at the end: a gap (`missing` of it) is a loss whatever else comes, the rest is one only
+    /// once nothing comes any more.
+    pub fn settle(&mut self, owed: u64, missing: u64, is_silent: bool) {
+        let messages = &mut self.outcome.messages;
+        let tail = owed.saturating_sub(missing);
+        messages.lost += missing;
+        if is_silent {
+            messages.lost += tail;
+        } else {
+            messages.in_flight += tail;
         }
     }
 

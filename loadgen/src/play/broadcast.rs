@@ -9,7 +9,7 @@ use super::ledger::{Arrival, Ledger};
 use super::stamp::Stamp;
 use crate::gauge::Gauge;
 use crate::io::{End, Io};
-use crate::schedule::Schedule;
+use crate::schedule::{Due, Pace};
 
 /// The square of it is kept as numbers of four bytes.
 pub const CONNECTIONS_MAX: usize = 8_192;
@@ -28,8 +28,7 @@ pub struct Broadcast {
     count: u32,
     listeners: u64,
     rate_per_s: Option<f64>,
-    schedule: Option<Schedule>,
-    released: u64,
+    pace: Option<Pace>,
     /// Messages due and not sent, by speaker.
     waiting: Vec<u32>,
     is_over: bool,
@@ -50,8 +49,7 @@ impl Broadcast {
             count: connections as u32,
             listeners: 0,
             rate_per_s,
-            schedule: None,
-            released: 0,
+            pace: None,
             waiting: vec![0; connections],
             is_over: false,
             is_playing: false,
@@ -64,8 +62,8 @@ impl Broadcast {
             return;
         }
         let sequence = self.next_out[speaker as usize];
-        let intended_ns = match &self.schedule {
-            Some(schedule) => schedule.due_of_ns(u64::from(speaker - self.first), u64::from(sequence)),
+        let intended_ns = match &self.pace {
+            Some(pace) => pace.schedule.due_of_ns(u64::from(speaker - self.first), u64::from(sequence)),
             None => io.now_ns,
         };
         self.next_out[speaker as usize] += 1;
@@ -151,29 +149,26 @@ impl Play for Broadcast {
         self.is_playing = true;
         match self.rate_per_s {
             Some(rate_per_s) => {
-                let (start_ns, end_ns) = (self.gauge.origin_ns, self.gauge.to_ns);
-                let connections = u64::from(self.count - self.first);
-                self.schedule = Some(Schedule { start_ns, end_ns, rate_per_s, connections });
+                let speakers = u64::from(self.count - self.first);
+                self.pace = Some(self.gauge.pace(rate_per_s, speakers));
             }
             None => self.play_round(io),
         }
     }
 
     fn act(&mut self, io: &mut Io) -> u64 {
-        let Some(schedule) = self.schedule else { return u64::MAX };
         loop {
-            let due_ns = schedule.due_ns(self.released);
-            if self.is_over || due_ns >= schedule.end_ns {
-                return u64::MAX;
-            }
-            if due_ns > io.now_ns {
-                return due_ns;
-            }
-            let speaker = self.first + (self.released % schedule.connections) as u32;
-            self.released += 1;
-            self.gauge.released(due_ns, io.now_ns);
-            if io.is_open(speaker) {
-                self.speak(io, speaker);
+            let Some(pace) = self.pace.as_mut().filter(|_| !self.is_over) else { return u64::MAX };
+            match pace.next(io.now_ns) {
+                Due::Never => return u64::MAX,
+                Due::At(due_ns) => return due_ns,
+                Due::Now { connection, due_ns } => {
+                    self.gauge.released(due_ns, io.now_ns);
+                    let speaker = self.first + connection;
+                    if io.is_open(speaker) {
+                        self.speak(io, speaker);
+                    }
+                }
             }
         }
     }
@@ -193,13 +188,7 @@ impl Play for Broadcast {
         self.gauge.outcome.connections.cut_off = stalled.filter(|it| io.is_cut_off(*it)).count() as u64;
         let messages = &mut self.gauge.outcome.messages;
         (messages.duplicated, messages.reordered) = (self.ledger.duplicated, self.ledger.reordered);
-        let tail = self.gauge.in_flight.saturating_sub(self.ledger.missing);
-        messages.lost += self.ledger.missing;
-        if is_silent {
-            messages.lost += tail;
-        } else {
-            messages.in_flight += tail;
-        }
+        self.gauge.settle(self.gauge.in_flight, self.ledger.missing, is_silent);
     }
 
     fn gauge(&mut self) -> &mut Gauge {

@@ -9,7 +9,7 @@ use super::ledger::{Arrival, Ledger};
 use super::stamp::Stamp;
 use crate::gauge::Gauge;
 use crate::io::{End, Io};
-use crate::schedule::Schedule;
+use crate::schedule::{Due, Pace};
 
 #[derive(Clone, Copy, Default)]
 struct Stream {
@@ -29,8 +29,7 @@ pub struct Echo {
     ledger: Ledger,
     /// `None` is the closed loop.
     rate_per_s: Option<f64>,
-    schedule: Option<Schedule>,
-    released: u64,
+    pace: Option<Pace>,
     depth: u32,
     is_over: bool,
 }
@@ -43,8 +42,7 @@ impl Echo {
             streams: vec![Stream::default(); connections],
             ledger: Ledger::default(),
             rate_per_s,
-            schedule: None,
-            released: 0,
+            pace: None,
             depth,
             is_over: false,
         }
@@ -59,8 +57,8 @@ impl Echo {
             && io.has_room(connection)
         {
             let sequence = stream.next_out;
-            let intended_ns = match &self.schedule {
-                Some(schedule) => schedule.due_of_ns(u64::from(connection), u64::from(sequence)),
+            let intended_ns = match &self.pace {
+                Some(pace) => pace.schedule.due_of_ns(u64::from(connection), u64::from(sequence)),
                 None => now_ns,
             };
             stream.next_out += 1;
@@ -128,10 +126,7 @@ impl Play for Echo {
     fn begin(&mut self, io: &mut Io) {
         let connections = self.streams.len() as u64;
         match self.rate_per_s {
-            Some(rate_per_s) => {
-                let (start_ns, end_ns) = (self.gauge.origin_ns, self.gauge.to_ns);
-                self.schedule = Some(Schedule { start_ns, end_ns, rate_per_s, connections });
-            }
+            Some(rate_per_s) => self.pace = Some(self.gauge.pace(rate_per_s, connections)),
             None => {
                 for connection in 0..connections as u32 {
                     self.streams[connection as usize].due = self.depth;
@@ -142,20 +137,17 @@ impl Play for Echo {
     }
 
     fn act(&mut self, io: &mut Io) -> u64 {
-        let Some(schedule) = self.schedule else { return u64::MAX };
         loop {
-            let due_ns = schedule.due_ns(self.released);
-            if self.is_over || due_ns >= schedule.end_ns {
-                return u64::MAX;
+            let Some(pace) = self.pace.as_mut().filter(|_| !self.is_over) else { return u64::MAX };
+            match pace.next(io.now_ns) {
+                Due::Never => return u64::MAX,
+                Due::At(due_ns) => return due_ns,
+                Due::Now { connection, due_ns } => {
+                    self.gauge.released(due_ns, io.now_ns);
+                    self.streams[connection as usize].due += 1;
+                    self.send_due(io, connection);
+                }
             }
-            if due_ns > io.now_ns {
-                return due_ns;
-            }
-            let connection = (self.released % schedule.connections) as u32;
-            self.released += 1;
-            self.gauge.released(due_ns, io.now_ns);
-            self.streams[connection as usize].due += 1;
-            self.send_due(io, connection);
         }
     }
 
@@ -174,14 +166,7 @@ impl Play for Echo {
     fn conclude(&mut self, _io: &Io, is_silent: bool) {
         let messages = &mut self.gauge.outcome.messages;
         (messages.duplicated, messages.reordered) = (self.ledger.duplicated, self.ledger.reordered);
-        // A gap is a loss whatever else comes; the tail is one only once nothing comes any more.
-        let tail = self.gauge.in_flight - self.ledger.missing;
-        messages.lost += self.ledger.missing;
-        if is_silent {
-            messages.lost += tail;
-        } else {
-            messages.in_flight += tail;
-        }
+        self.gauge.settle(self.gauge.in_flight, self.ledger.missing, is_silent);
     }
 
     fn gauge(&mut self) -> &mut Gauge {

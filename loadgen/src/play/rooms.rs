@@ -532,16 +532,11 @@ impl Play for Rooms {
         outcome.conservation.owed += events_owed;
         outcome.messages.duplicated = self.pongs.duplicated + self.events.duplicated;
         outcome.messages.reordered = self.pongs.reordered + self.events.reordered;
-        outcome.messages.lost += self.pongs.missing;
-        let tail = self.gauge.in_flight - self.pongs.missing.min(self.gauge.in_flight) + events_owed;
-        if is_silent {
-            outcome.messages.lost += tail;
-        } else {
-            outcome.messages.in_flight += tail;
-        }
+        self.gauge.settle(self.gauge.in_flight + events_owed, self.pongs.missing, is_silent);
         let stalled = (0..self.clients.len() as u32).filter(|it| io.is_stalled(*it));
         let (all, cut) = stalled.fold((0, 0), |(all, cut), it| (all + 1, cut + u64::from(io.is_cut_off(it))));
-        (outcome.connections.stalled, outcome.connections.cut_off) = (all, cut);
+        let connections = &mut self.gauge.outcome.connections;
+        (connections.stalled, connections.cut_off) = (all, cut);
     }
 
     fn gauge(&mut self) -> &mut Gauge {

@@ -5,7 +5,7 @@
 use super::Play;
 use crate::gauge::Gauge;
 use crate::io::{End, Io, Phase};
-use crate::schedule::Schedule;
+use crate::schedule::{Due, Pace};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use wire::frame::Opcode;
@@ -31,8 +31,7 @@ pub struct Sessions {
     /// When each connection was meant to be made; 0 once it is.
     meant_ns: Vec<u64>,
     returns: BinaryHeap<Reverse<(u64, u32)>>,
-    schedule: Option<Schedule>,
-    released: u64,
+    pace: Option<Pace>,
     drops_at_ns: u64,
     /// Members of a room, and the number of the first, if rooms are joined.
     rooms: Option<(usize, usize)>,
@@ -54,8 +53,7 @@ impl Sessions {
             random,
             meant_ns: vec![0; connections],
             returns: BinaryHeap::new(),
-            schedule: None,
-            released: 0,
+            pace: None,
             drops_at_ns: u64::MAX,
             rooms,
             waiting: 0,
@@ -142,13 +140,12 @@ impl Play for Sessions {
     }
 
     fn begin(&mut self, io: &mut Io) {
-        let (start_ns, end_ns) = (self.gauge.origin_ns, self.gauge.to_ns);
         let connections = self.meant_ns.len() as u64;
         match self.pattern {
             Pattern::Idle => {}
             Pattern::Herd => self.drops_at_ns = self.gauge.from_ns + HERD_DROPS_AFTER_NS,
             Pattern::Storm(Some(rate_per_s)) | Pattern::Churn(rate_per_s) => {
-                self.schedule = Some(Schedule { start_ns, end_ns, rate_per_s, connections });
+                self.pace = Some(self.gauge.pace(rate_per_s, connections));
             }
             Pattern::Storm(None) => {
                 for connection in 0..connections as u32 {
@@ -177,21 +174,18 @@ impl Play for Sessions {
                 self.returns.push(Reverse((io.now_ns + 1_000_000, connection)));
             }
         }
-        let Some(schedule) = self.schedule else { return next_ns };
         loop {
-            let due_ns = schedule.due_ns(self.released);
-            let is_last = matches!(self.pattern, Pattern::Storm(_)) && self.released >= schedule.connections;
-            if self.is_over || is_last || due_ns >= schedule.end_ns {
+            let is_over = self.is_over;
+            let Some(pace) = self.pace.as_mut().filter(|_| !is_over) else { return next_ns };
+            let is_storm = matches!(self.pattern, Pattern::Storm(_));
+            if is_storm && pace.released >= pace.schedule.connections {
                 return next_ns;
             }
-            if due_ns > io.now_ns {
-                return next_ns.min(due_ns);
-            }
-            let connection = (self.released % schedule.connections) as u32;
-            self.released += 1;
-            match self.pattern {
-                Pattern::Storm(_) => self.connect(io, connection, due_ns),
-                _ => io.end(connection),
+            match pace.next(io.now_ns) {
+                Due::Never => return next_ns,
+                Due::At(due_ns) => return next_ns.min(due_ns),
+                Due::Now { connection, due_ns } if is_storm => self.connect(io, connection, due_ns),
+                Due::Now { connection, .. } => io.end(connection),
             }
         }
     }
