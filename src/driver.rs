@@ -8,7 +8,7 @@
 use crate::clock::Clock;
 use crate::ring::{Completion, Operation};
 
-use engine::{Action, Chunk, ConnectionId, Envelope, Flow, Moved, Now, Shard};
+use engine::{Action, ConnectionId, Envelope, Flow, Moved, Now, Shard};
 use std::collections::VecDeque;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
@@ -73,19 +73,19 @@ enum Receive {
     QueuedStream,
 }
 
-/// A slot's descriptor and what is in flight on it.
+/// A slot's descriptor and what is in flight on it. The bytes of its send are the engine's.
 struct Socket {
     fd: RawFd,
     receive: Receive,
-    send: Option<InFlight>,
+    is_sending: bool,
     /// Told to let go, with or without a reset; waits for what is in flight.
     dropping: Option<bool>,
 }
 
-struct InFlight {
-    chunk: Chunk,
-    /// 0 ≤ sent ≤ chunk.len()
-    sent: usize,
+impl Socket {
+    fn new(fd: RawFd) -> Socket {
+        Socket { fd, receive: Receive::Ended, is_sending: false, dropping: None }
+    }
 }
 
 const UNUSED: RawFd = -1;
@@ -191,9 +191,18 @@ impl Driver {
         self.clock.now()
     }
 
-    /// The next operation for the ring, once [`Driver::end_turn`] has gathered them.
+    /// The next operation for the ring, once [`Driver::end_turn`] has prepared them. They are made one at a
+    /// time, so that a turn of ten thousand sends needs no list of them.
     pub fn poll_operation(&mut self) -> Option<Operation> {
-        self.operations.pop_front()
+        self.operations
+            .pop_front()
+            .or_else(|| self.next_send())
+            .or_else(|| self.next_action())
+            .or_else(|| self.next_receive())
+            .or_else(|| {
+                self.check_armed();
+                None
+            })
     }
 
     /// A connection that goes to another core.
@@ -278,27 +287,44 @@ impl Driver {
         self.shard.abandon();
     }
 
-    /// Turns what the turn led to into operations: sends, closes, receives to arm again.
+    /// Ends the turn: what it led to comes out of [`Driver::poll_operation`].
     pub fn end_turn(&mut self) {
         self.shard.flush();
-        while let Some((id, chunk)) = self.shard.poll_send() {
-            let socket = &mut self.sockets[id.index as usize];
-            debug_assert!(socket.send.is_none(), "one send at a time");
-            socket.send = Some(InFlight { chunk, sent: 0 });
-            self.queue_send(id);
-        }
+    }
+
+    fn next_send(&mut self) -> Option<Operation> {
+        let (id, bytes) = self.shard.poll_send()?;
+        let socket = &mut self.sockets[id.index as usize];
+        debug_assert!(!socket.is_sending, "one send at a time");
+        socket.is_sending = true;
+        Some(send(socket.fd, id, bytes))
+    }
+
+    fn next_action(&mut self) -> Option<Operation> {
         while let Some(action) = self.shard.poll_action() {
             match action {
                 Action::Shutdown(id) => {
-                    let fd = self.sockets[id.index as usize].fd;
-                    self.operations.push_back(Operation::Shutdown { fd });
+                    return Some(Operation::Shutdown { fd: self.sockets[id.index as usize].fd });
                 }
                 Action::Drop { connection, reset } => self.begin_drop(connection, reset),
             }
+            if let Some(operation) = self.operations.pop_front() {
+                return Some(operation);
+            }
         }
-        for id in std::mem::take(&mut self.rearm) {
-            self.arm(id);
+        None
+    }
+
+    fn next_receive(&mut self) -> Option<Operation> {
+        while let Some(id) = self.rearm.pop() {
+            if let Some(operation) = self.arm(id) {
+                return Some(operation);
+            }
         }
+        None
+    }
+
+    fn check_armed(&self) {
         debug_assert_eq!(self.stats.queued, 0);
         debug_assert_eq!(
             self.stats.sockets,
@@ -361,10 +387,10 @@ impl Driver {
     fn insert(&mut self, id: ConnectionId, fd: RawFd) {
         let index = id.index as usize;
         while self.sockets.len() <= index {
-            self.sockets.push(Socket { fd: UNUSED, receive: Receive::Ended, send: None, dropping: None });
+            self.sockets.push(Socket::new(UNUSED));
         }
         debug_assert_eq!(self.sockets[index].fd, UNUSED, "a slot is reused only after its release");
-        self.sockets[index] = Socket { fd, receive: Receive::Ended, send: None, dropping: None };
+        self.sockets[index] = Socket::new(fd);
         self.stats.sockets += 1;
         self.stats.ended += 1;
         self.admission.open.fetch_add(1, Ordering::Relaxed);
@@ -413,10 +439,7 @@ impl Driver {
             Flow::Moved(moved) => {
                 let socket = &mut self.sockets[id.index as usize];
                 let fd = std::mem::replace(&mut socket.fd, UNUSED);
-                debug_assert!(
-                    socket.receive == Receive::Ended && socket.send.is_none(),
-                    "nothing is in flight"
-                );
+                debug_assert!(socket.receive == Receive::Ended && !socket.is_sending, "nothing is in flight");
                 self.forget();
                 // SAFETY: the table owned the descriptor and has just forgotten it.
                 let fd = unsafe { OwnedFd::from_raw_fd(fd) };
@@ -427,43 +450,32 @@ impl Driver {
 
     fn handle_send(&mut self, id: ConnectionId, result: i32, now: Now) {
         let socket = &mut self.sockets[id.index as usize];
-        let Some(flight) = &mut socket.send else { return };
-        let is_dropping = socket.dropping.is_some();
-        match result {
-            _ if is_dropping => {
-                let done = socket.send.take().map(|flight| flight.chunk);
-                self.shard.handle_sent(id, 0, done);
-                self.finish_drop(id);
-            }
-            taken @ 0.. => {
-                let taken = taken as usize;
-                flight.sent += taken;
-                let is_done = flight.sent >= flight.chunk.as_slice().len();
-                let done = if is_done { socket.send.take().map(|flight| flight.chunk) } else { None };
-                self.shard.handle_sent(id, taken, done);
-                if !is_done {
-                    self.stats.sends_short += 1;
-                    self.queue_send(id);
-                }
-            }
-            error if [libc::EAGAIN, libc::EINTR, libc::ENOBUFS].contains(&-error) => self.queue_send(id),
-            _ => {
-                socket.send = None;
-                self.shard.handle_failure(id, now);
-            }
+        socket.is_sending = false;
+        if socket.dropping.is_some() {
+            self.shard.handle_send_ended(id);
+            self.finish_drop(id);
+            return;
         }
-    }
-
-    fn queue_send(&mut self, id: ConnectionId) {
-        let Socket { fd, send: Some(flight), .. } = &self.sockets[id.index as usize] else { return };
-        let rest = &flight.chunk.as_slice()[flight.sent..];
-        self.operations.push_back(Operation::Send {
-            fd: *fd,
-            tag: Tag::Send(id).to_bits(),
-            bytes: rest.as_ptr(),
-            // An outbox is bounded far below 4 GiB.
-            length: rest.len() as u32,
-        });
+        let fd = socket.fd;
+        let rest = match result {
+            taken @ 0.. => {
+                let rest = self.shard.handle_sent(id, taken as usize);
+                self.stats.sends_short += u64::from(rest.is_some());
+                rest
+            }
+            error if [libc::EAGAIN, libc::EINTR, libc::ENOBUFS].contains(&-error) => {
+                self.shard.handle_unsent(id)
+            }
+            _ => {
+                self.shard.handle_send_ended(id);
+                self.shard.handle_failure(id, now);
+                None
+            }
+        };
+        if let Some(bytes) = rest {
+            socket.is_sending = true;
+            self.operations.push_back(send(fd, id, bytes));
+        }
     }
 
     fn queue_receive(&mut self, id: ConnectionId, receive: Receive) {
@@ -474,20 +486,20 @@ impl Driver {
         }
     }
 
-    fn arm(&mut self, id: ConnectionId) {
+    fn arm(&mut self, id: ConnectionId) -> Option<Operation> {
         let fd = self.sockets[id.index as usize].fd;
         let tag = Tag::Receive(id).to_bits();
         match self.sockets[id.index as usize].receive {
             Receive::QueuedOnce => {
                 self.set_receive(id, Receive::Once);
-                self.operations.push_back(Operation::ReceiveOnce { fd, tag });
+                Some(Operation::ReceiveOnce { fd, tag })
             }
             Receive::QueuedStream => {
                 self.set_receive(id, Receive::Stream);
-                self.operations.push_back(Operation::Receive { fd, tag });
+                Some(Operation::Receive { fd, tag })
             }
             // Dropped since it was queued.
-            Receive::Ended | Receive::Once | Receive::Stream => {}
+            Receive::Ended | Receive::Once | Receive::Stream => None,
         }
     }
 
@@ -513,7 +525,7 @@ impl Driver {
             self.set_receive(id, Receive::Ended);
         }
         let socket = &self.sockets[id.index as usize];
-        if socket.receive != Receive::Ended || socket.send.is_some() {
+        if socket.receive != Receive::Ended || socket.is_sending {
             self.operations.push_back(Operation::Cancel { fd, tag: Tag::Cancel.to_bits() });
         }
         self.finish_drop(id);
@@ -522,10 +534,10 @@ impl Driver {
     /// Closes the descriptor if nothing is in flight on it any more.
     fn finish_drop(&mut self, id: ConnectionId) {
         let socket = &mut self.sockets[id.index as usize];
-        let Socket { receive: Receive::Ended, send: None, dropping: Some(reset), fd } = *socket else {
+        let Socket { receive: Receive::Ended, is_sending: false, dropping: Some(reset), fd } = *socket else {
             return;
         };
-        *socket = Socket { fd: UNUSED, receive: Receive::Ended, send: None, dropping: None };
+        *socket = Socket::new(UNUSED);
         self.forget();
         self.operations.push_back(Operation::Close { fd, reset });
         self.shard.handle_released(id);
@@ -536,6 +548,16 @@ impl Driver {
         self.stats.sockets -= 1;
         self.stats.ended -= 1;
         self.admission.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn send(fd: RawFd, id: ConnectionId, bytes: &[u8]) -> Operation {
+    Operation::Send {
+        fd,
+        tag: Tag::Send(id).to_bits(),
+        bytes: bytes.as_ptr(),
+        // An outbox is bounded far below 4 GiB.
+        length: bytes.len() as u32,
     }
 }
 

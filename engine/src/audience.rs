@@ -6,6 +6,8 @@
 //! So an event costs nothing per member; a turn with events costs one step per member.
 
 use crate::ids::{CoreId, RoomId};
+use crate::outbox::{Buffer, Pool};
+use std::rc::Rc;
 
 /// One core's part of a room, at its home or elsewhere.
 #[derive(Debug)]
@@ -16,8 +18,9 @@ pub struct Audience {
     pub room_code: Box<str>,
     /// Connections by slot, and their cursors. A connection's record holds its place in here.
     pub listeners: Vec<Listener>,
-    /// Frames for everyone in this turn. Every cursor is 0 when it is empty.
-    pub batch: Vec<u8>,
+    /// Frames for everyone in this turn, if there are any; no one else's until the turn ends. Every cursor
+    /// is 0 while there are none.
+    batch: Option<Buffer>,
 }
 
 /// A connection in an audience.
@@ -25,14 +28,14 @@ pub struct Audience {
 pub struct Listener {
     /// The connection's slot.
     pub connection: u32,
-    /// 0 ≤ cursor ≤ batch.len()
+    /// 0 ≤ cursor ≤ bytes of the batch
     pub cursor: u32,
 }
 
 impl Audience {
     /// An audience without listeners.
     pub fn new(room: RoomId, room_code: Box<str>) -> Audience {
-        Audience { room, room_code, listeners: Vec::new(), batch: Vec::new() }
+        Audience { room, room_code, listeners: Vec::new(), batch: None }
     }
 
     /// The audience of the broadcast app, which has no room.
@@ -43,7 +46,7 @@ impl Audience {
     /// Adds a connection, which hears what comes from now on; returns its place.
     pub fn add(&mut self, connection: u32) -> u32 {
         // A batch is far below 4 GiB: a turn handles a bounded number of messages.
-        self.listeners.push(Listener { connection, cursor: self.batch.len() as u32 });
+        self.listeners.push(Listener { connection, cursor: self.batch_bytes() as u32 });
         self.listeners.len() as u32 - 1
     }
 
@@ -53,15 +56,31 @@ impl Audience {
         self.listeners.get(place as usize).map(|listener| listener.connection)
     }
 
+    /// Bytes of the turn's batch.
+    pub fn batch_bytes(&self) -> usize {
+        self.batch.as_ref().map_or(0, |batch| batch.len())
+    }
+
+    /// Adds frames to the turn's batch. Constant, whatever the number of listeners.
+    pub fn append(&mut self, frames: &[u8], pool: &mut Pool) {
+        let batch = self.batch.get_or_insert_with(|| pool.take());
+        Rc::get_mut(batch).expect("nobody shares a batch before its turn ends").extend_from_slice(frames);
+    }
+
+    /// The turn ends: the batch, which changes no more. The cursors are the caller's to reset.
+    pub fn freeze(&mut self) -> Option<Buffer> {
+        self.batch.take()
+    }
+
     /// The listener at `place` has not got all of the batch yet.
     pub fn is_behind(&self, place: u32) -> bool {
-        (self.listeners[place as usize].cursor as usize) < self.batch.len()
+        (self.listeners[place as usize].cursor as usize) < self.batch_bytes()
     }
 
     /// What the listener at `place` has not got yet; from now on it has.
     pub fn catch_up(&mut self, place: u32) -> &[u8] {
-        let listener = &mut self.listeners[place as usize];
-        let start = std::mem::replace(&mut listener.cursor, self.batch.len() as u32);
-        &self.batch[start as usize..]
+        let bytes = self.batch_bytes() as u32;
+        let start = std::mem::replace(&mut self.listeners[place as usize].cursor, bytes);
+        self.batch.as_ref().map_or(&[], |batch| &batch[start as usize..])
     }
 }

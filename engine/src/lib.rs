@@ -24,7 +24,6 @@ pub mod time;
 pub use envelope::Envelope;
 pub use ids::{ConnectionId, CoreId, MemberId};
 pub use limits::{App, Authz, Limits};
-pub use outbox::Chunk;
 pub use placement::Seed;
 pub use shard::{Action, Flow, Moved, Settings, Shard};
 pub use stats::Stats;

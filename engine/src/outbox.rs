@@ -1,50 +1,34 @@
 //! What a connection is owed: bytes in order, bounded, at most one send in flight.
 //!
-//! Bytes of a broadcast are shared with the other members by a non-atomic count; a connection's own answers
-//! are its own. All that gathers while a send is in flight leaves as one. An idle outbox owns no memory.
+//! A [`Buffer`] is a broadcast's batch, shared by all who get it, or one connection's own answers; the count
+//! is not atomic. Bytes stay where they are from [`Outbox::begin_send`] until the send is over. All that
+//! gathers while a send is in flight leaves as one. An idle outbox owns no memory.
+//! Invariants: `more` is `None` while `first` is; 0 ≤ start ≤ first.len(); a buffer in flight never changes.
 
 use crate::limits::{MERGED_SEND_BYTES_MAX, POOL_BUFFER_BYTES, POOL_BUFFERS_MAX};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-/// One send's bytes. They stay where they are until the send has completed.
-#[derive(Debug)]
-pub enum Chunk {
-    /// One connection's.
-    Own(Vec<u8>),
-    /// A part of what an audience's members all get.
-    Shared {
-        /// The turn's batch.
-        batch: Rc<Vec<u8>>,
-        /// Where this member's part begins.
-        start: usize,
-    },
-}
-
-impl Chunk {
-    /// The bytes to send.
-    pub fn as_slice(&self) -> &[u8] {
-        match self {
-            Chunk::Own(bytes) => bytes,
-            Chunk::Shared { batch, start } => &batch[*start..],
-        }
-    }
-}
+/// Bytes that have, or may come to have, several owners. With one owner they may grow.
+pub type Buffer = Rc<Vec<u8>>;
 
 /// Buffers that are between two uses, all of one size.
 #[derive(Debug, Default)]
-pub struct Pool(Vec<Vec<u8>>);
+pub struct Pool(Vec<Buffer>);
 
 impl Pool {
-    /// An empty buffer.
-    pub fn take(&mut self) -> Vec<u8> {
-        self.0.pop().unwrap_or_else(|| Vec::with_capacity(POOL_BUFFER_BYTES))
+    /// An empty buffer with one owner.
+    pub fn take(&mut self) -> Buffer {
+        self.0.pop().unwrap_or_else(|| Rc::new(Vec::with_capacity(POOL_BUFFER_BYTES)))
     }
 
-    /// Gives a buffer back; it is kept if it did not grow and there is room.
-    pub fn put(&mut self, mut buffer: Vec<u8>) {
-        if buffer.capacity() == POOL_BUFFER_BYTES && self.0.len() < POOL_BUFFERS_MAX {
-            buffer.clear();
+    /// Lets go of a buffer; it is kept if this was its last owner, it did not grow and there is room.
+    pub fn put(&mut self, mut buffer: Buffer) {
+        if let Some(bytes) = Rc::get_mut(&mut buffer)
+            && bytes.capacity() == POOL_BUFFER_BYTES
+            && self.0.len() < POOL_BUFFERS_MAX
+        {
+            bytes.clear();
             self.0.push(buffer);
         }
     }
@@ -53,126 +37,187 @@ impl Pool {
 /// The bytes owed to one connection.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    /// The oldest, if nothing stands before it.
-    next: Option<Chunk>,
-    /// Younger than `next`.
-    #[expect(clippy::box_collection, reason = "8 bytes of an idle outbox, not 32")]
-    backlog: Option<Box<VecDeque<Chunk>>>,
-    /// The youngest; grows in place.
-    own: Vec<u8>,
-    /// Bytes of `next` and `backlog`. An outbox is bounded far below 4 GiB.
-    waiting_bytes: u32,
-    /// Bytes handed out and not yet reported as sent.
-    in_flight_bytes: u32,
+    /// The oldest: in flight, or the next to leave.
+    first: Option<Buffer>,
+    /// What is younger, for the few that are owed more than one buffer.
+    more: Option<Box<Backlog>>,
+    /// Where in `first` the bytes that are owed begin. A buffer is bounded far below 4 GiB.
+    start: u32,
+    is_in_flight: bool,
+}
+
+#[derive(Debug, Default)]
+struct Backlog {
+    /// Each with the place where its bytes begin.
+    buffers: VecDeque<(Buffer, u32)>,
+    bytes: usize,
 }
 
 impl Outbox {
     /// Bytes owed, in flight or not.
     pub fn owed_bytes(&self) -> usize {
-        (self.in_flight_bytes + self.waiting_bytes) as usize + self.own.len()
+        let first = self.first.as_ref().map_or(0, |first| first.len() - self.start as usize);
+        first + self.more.as_ref().map_or(0, |more| more.bytes)
     }
 
-    /// Nothing waits to be handed out.
+    /// Nothing is owed and nothing in flight.
     pub fn is_empty(&self) -> bool {
-        self.waiting_bytes == 0 && self.own.is_empty()
+        self.first.is_none()
     }
 
     /// A send is out.
     pub fn is_in_flight(&self) -> bool {
-        self.in_flight_bytes > 0
+        self.is_in_flight
     }
 
-    /// Where the connection's own next bytes go; the buffer comes from `pool` if there is none yet.
-    pub fn own(&mut self, pool: &mut Pool) -> &mut Vec<u8> {
-        if self.own.capacity() == 0 {
-            self.own = pool.take();
+    /// Lets `write` append bytes of the connection's own; a buffer comes from `pool` if no one can grow.
+    pub fn append(&mut self, pool: &mut Pool, write: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(more) = &mut self.more {
+            more.append(pool, write);
+        } else if self.is_in_flight {
+            self.more.insert(Box::default()).append(pool, write);
+        } else if let Some(own) = Rc::get_mut(self.first.get_or_insert_with(|| pool.take())) {
+            write(own);
+        } else {
+            self.more.insert(Box::default()).append(pool, write);
         }
-        &mut self.own
     }
 
     /// Adds the part of a batch from `start` on.
-    pub fn push_shared(&mut self, batch: &Rc<Vec<u8>>, start: usize) {
-        if self.own.is_empty() && self.next.is_none() {
-            self.waiting_bytes = (batch.len() - start) as u32;
-            self.next = Some(Chunk::Shared { batch: Rc::clone(batch), start });
-        } else if self.is_in_flight() {
-            // A slow reader's share of a broadcast is not copied: its memory is that of all members.
-            self.queue_own();
-            self.queue(Chunk::Shared { batch: Rc::clone(batch), start });
+    pub fn push_shared(&mut self, batch: &Buffer, start: usize) {
+        let Some(first) = &mut self.first else {
+            self.first = Some(Rc::clone(batch));
+            self.start = start as u32;
+            return;
+        };
+        if self.more.is_none()
+            && !self.is_in_flight
+            && let Some(own) = Rc::get_mut(first)
+        {
+            own.extend_from_slice(&batch[start..]);
         } else {
-            self.own.extend_from_slice(&batch[start..]);
+            // A slow reader's share of a broadcast is not copied: its memory is that of all members.
+            self.more.get_or_insert_default().push(Rc::clone(batch), start);
         }
     }
 
-    /// Hands out the next send, if none is in flight.
-    pub fn take(&mut self) -> Option<Chunk> {
-        if self.is_in_flight() {
+    /// The bytes of the next send, which is out from now on; `None` if one is out already.
+    pub fn begin_send(&mut self) -> Option<&[u8]> {
+        if self.is_in_flight {
             return None;
         }
-        self.queue_own();
-        let mut chunk = self.next.take()?;
-        if self.backlog.is_some() {
-            chunk = self.merged(chunk);
+        if self.more.is_some() {
+            self.merge();
         }
-        self.in_flight_bytes = chunk.as_slice().len() as u32;
-        self.waiting_bytes -= self.in_flight_bytes;
-        Some(chunk)
+        let first = self.first.as_ref()?;
+        self.is_in_flight = true;
+        Some(&first[self.start as usize..])
     }
 
-    /// The kernel has taken `bytes` more of the send in flight.
-    pub fn sent(&mut self, bytes: usize) {
-        debug_assert!(bytes <= self.in_flight_bytes as usize, "no more is sent than was handed out");
-        self.in_flight_bytes = self.in_flight_bytes.saturating_sub(bytes as u32);
+    /// The kernel has taken `bytes` of the send that is out: what is left of it, which stays out. `None`
+    /// once all is taken, and the send is over.
+    pub fn sent(&mut self, bytes: usize, pool: &mut Pool) -> Option<&[u8]> {
+        let owed = self.first.as_ref()?.len() - self.start as usize;
+        debug_assert!(self.is_in_flight && bytes <= owed, "no more is sent than was handed out");
+        if bytes < owed {
+            self.start += bytes as u32;
+            return self.in_flight();
+        }
+        self.end_send(pool);
+        None
     }
 
-    /// Forgets all that waits; a send in flight stays so until it is reported.
+    /// The bytes that are out.
+    pub fn in_flight(&self) -> Option<&[u8]> {
+        self.first.as_ref().filter(|_| self.is_in_flight).map(|first| &first[self.start as usize..])
+    }
+
+    /// The send is over, whatever of it was sent.
+    pub fn end_send(&mut self, pool: &mut Pool) {
+        self.is_in_flight = false;
+        if let Some(first) = self.first.take() {
+            pool.put(first);
+        }
+        self.next();
+    }
+
+    /// Forgets all that waits; a send that is out stays so until it is over.
     pub fn clear(&mut self) {
-        *self = Outbox { in_flight_bytes: self.in_flight_bytes, ..Outbox::default() };
-    }
-
-    fn queue_own(&mut self) {
-        if !self.own.is_empty() {
-            let own = std::mem::take(&mut self.own);
-            self.queue(Chunk::Own(own));
+        self.more = None;
+        if !self.is_in_flight {
+            self.first = None;
         }
     }
 
-    fn queue(&mut self, chunk: Chunk) {
-        self.waiting_bytes += chunk.as_slice().len() as u32;
-        if self.next.is_none() {
-            self.next = Some(chunk);
-        } else {
-            self.backlog.get_or_insert_default().push_back(chunk);
+    /// Moves the oldest of the backlog to the empty front.
+    fn next(&mut self) {
+        self.start = 0;
+        if let Some(more) = &mut self.more
+            && let Some((buffer, start)) = more.pop()
+        {
+            self.first = Some(buffer);
+            self.start = start;
+        }
+        if self.more.as_ref().is_some_and(|more| more.buffers.is_empty()) {
+            self.more = None;
         }
     }
 
-    /// `first` and as much of the backlog as one send may carry.
-    fn merged(&mut self, first: Chunk) -> Chunk {
-        let Some(backlog) = &mut self.backlog else { return first };
-        let mut chunk = first;
-        while let Some(next) = backlog.pop_front() {
-            if chunk.as_slice().len() + next.as_slice().len() > MERGED_SEND_BYTES_MAX {
-                self.next = Some(next);
-                return chunk;
+    /// Joins the front with as much of the backlog as one send may carry.
+    fn merge(&mut self) {
+        while let (Some(first), Some(more)) = (&mut self.first, &mut self.more)
+            && let Some((next, start)) = more.buffers.front()
+        {
+            let next = &next[*start as usize..];
+            if first.len() - self.start as usize + next.len() > MERGED_SEND_BYTES_MAX {
+                return;
             }
-            let mut bytes = match chunk {
-                Chunk::Own(bytes) => bytes,
-                shared @ Chunk::Shared { .. } => shared.as_slice().to_vec(),
-            };
-            bytes.extend_from_slice(next.as_slice());
-            chunk = Chunk::Own(bytes);
+            if let Some(own) = Rc::get_mut(first) {
+                own.extend_from_slice(next);
+            } else {
+                let own = [&first[self.start as usize..], next].concat();
+                *first = Rc::new(own);
+                self.start = 0;
+            }
+            more.pop();
+            if more.buffers.is_empty() {
+                self.more = None;
+            }
         }
-        self.backlog = None;
-        chunk
+    }
+}
+
+impl Backlog {
+    fn push(&mut self, buffer: Buffer, start: usize) {
+        self.bytes += buffer.len() - start;
+        self.buffers.push_back((buffer, start as u32));
+    }
+
+    fn pop(&mut self) -> Option<(Buffer, u32)> {
+        let (buffer, start) = self.buffers.pop_front()?;
+        self.bytes -= buffer.len() - start as usize;
+        Some((buffer, start))
+    }
+
+    fn append(&mut self, pool: &mut Pool, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.buffers.back_mut().is_none_or(|(youngest, _)| Rc::get_mut(youngest).is_none()) {
+            self.buffers.push_back((pool.take(), 0));
+        }
+        if let Some(own) = self.buffers.back_mut().and_then(|(youngest, _)| Rc::get_mut(youngest)) {
+            let before = own.len();
+            write(own);
+            self.bytes += own.len() - before;
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
-    fn text(chunk: Option<Chunk>) -> String {
-        chunk.map_or_else(|| "-".to_owned(), |chunk| String::from_utf8(chunk.as_slice().to_vec()).unwrap())
+    fn text(bytes: Option<&[u8]>) -> String {
+        bytes.map_or_else(|| "-".to_owned(), |bytes| String::from_utf8(bytes.to_vec()).unwrap())
     }
 
     #[test]
@@ -181,63 +226,132 @@ mod tests {
         let pool = &mut Pool::default();
         let batch = Rc::new(b"0123456789".to_vec());
         outbox.push_shared(&batch, 7);
-        assert_eq!(text(outbox.take()), "789");
-        assert_eq!(Rc::strong_count(&batch), 1, "the chunk held the share");
-        outbox.own(pool).extend_from_slice(b"own");
+        assert_eq!(Rc::strong_count(&batch), 2, "not copied");
+        assert_eq!(text(outbox.begin_send()), "789");
+        outbox.append(pool, |own| own.extend_from_slice(b"own"));
         outbox.push_shared(&batch, 8);
-        assert_eq!(Rc::strong_count(&batch), 2, "not copied while a send is in flight");
-        outbox.own(pool).extend_from_slice(b"more");
+        assert_eq!(Rc::strong_count(&batch), 3, "not copied while a send is in flight");
+        outbox.append(pool, |own| own.extend_from_slice(b"more"));
         assert_eq!(outbox.owed_bytes(), 3 + 3 + 2 + 4);
-        assert_eq!(text(outbox.take()), "-", "one send at a time");
-        outbox.sent(1);
-        assert_eq!(text(outbox.take()), "-", "the rest of a short send is still in flight");
-        outbox.sent(2);
-        assert_eq!(text(outbox.take()), "own89more");
-        outbox.sent(9);
-        assert!(outbox.is_empty() && outbox.owed_bytes() == 0 && outbox.take().is_none());
+        assert_eq!(text(outbox.begin_send()), "-", "one send at a time");
+        assert_eq!(text(outbox.sent(1, pool)), "89", "the rest of a short send");
+        assert_eq!(text(outbox.begin_send()), "-", "which is still in flight");
+        assert_eq!(text(outbox.sent(2, pool)), "-");
+        assert_eq!(text(outbox.begin_send()), "own89more");
+        assert_eq!(Rc::strong_count(&batch), 1);
+        assert_eq!(text(outbox.sent(9, pool)), "-");
+        assert!(outbox.is_empty() && outbox.owed_bytes() == 0 && outbox.begin_send().is_none());
     }
 
     #[test]
-    fn the_pool_keeps_buffers_of_its_size_and_no_others() {
+    fn what_is_in_flight_stays_as_it_is_until_the_send_is_over() {
+        let mut outbox = Outbox::default();
+        let pool = &mut Pool::default();
+        outbox.append(pool, |own| own.extend_from_slice(b"first"));
+        let address = outbox.begin_send().unwrap().as_ptr();
+        outbox.append(pool, |own| own.extend_from_slice(&[0; 2 * POOL_BUFFER_BYTES]));
+        outbox.clear();
+        assert_eq!(outbox.in_flight().unwrap().as_ptr(), address);
+        assert_eq!(text(outbox.in_flight()), "first");
+        outbox.end_send(pool);
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn the_pool_keeps_buffers_of_its_size_with_no_other_owner_and_no_others() {
         let mut pool = Pool::default();
         let mut buffer = pool.take();
-        buffer.extend_from_slice(b"used");
+        Rc::get_mut(&mut buffer).unwrap().extend_from_slice(b"used");
         let address = buffer.as_ptr();
+        let other = Rc::clone(&buffer);
         pool.put(buffer);
+        assert_eq!(pool.0.len(), 0, "it has another owner");
+        pool.put(other);
         let mut buffer = pool.take();
         assert!(buffer.is_empty() && buffer.as_ptr() == address);
-        buffer.extend_from_slice(&[0; POOL_BUFFER_BYTES + 1]);
+        Rc::get_mut(&mut buffer).unwrap().extend_from_slice(&[0; POOL_BUFFER_BYTES + 1]);
         pool.put(buffer);
         assert_eq!(pool.take().capacity(), POOL_BUFFER_BYTES);
-        (0..2 * POOL_BUFFERS_MAX).for_each(|_| pool.put(Vec::with_capacity(POOL_BUFFER_BYTES)));
+        (0..2 * POOL_BUFFERS_MAX).for_each(|_| pool.put(Rc::new(Vec::with_capacity(POOL_BUFFER_BYTES))));
         assert_eq!(pool.0.len(), POOL_BUFFERS_MAX);
     }
 
     #[test]
     fn answers_and_a_broadcast_of_one_turn_are_one_send() {
         let mut outbox = Outbox::default();
-        outbox.own(&mut Pool::default()).extend_from_slice(b"answer");
+        outbox.append(&mut Pool::default(), |own| own.extend_from_slice(b"answer"));
         outbox.push_shared(&Rc::new(b"event".to_vec()), 0);
-        assert_eq!(text(outbox.take()), "answerevent");
+        assert_eq!(text(outbox.begin_send()), "answerevent");
+        outbox.sent(11, &mut Pool::default());
         assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn a_broadcast_and_an_answer_of_one_turn_are_one_send() {
+        let mut outbox = Outbox::default();
+        let batch = Rc::new(b"an event".to_vec());
+        outbox.push_shared(&batch, 3);
+        outbox.append(&mut Pool::default(), |own| own.extend_from_slice(b"answer"));
+        assert_eq!(text(outbox.begin_send()), "eventanswer");
     }
 
     #[test]
     fn a_backlog_leaves_in_sends_of_bounded_size() {
         let mut outbox = Outbox::default();
+        let pool = &mut Pool::default();
         let batch = Rc::new(vec![b'x'; MERGED_SEND_BYTES_MAX / 2]);
         outbox.push_shared(&batch, 0);
-        let first = outbox.take().map(|chunk| chunk.as_slice().len());
+        let first = outbox.begin_send().map(<[u8]>::len).unwrap();
         for _ in 0..5 {
             outbox.push_shared(&batch, 0);
         }
+        assert_eq!(outbox.sent(first, pool), None);
         let mut sends = vec![];
-        outbox.sent(first.unwrap());
-        while let Some(chunk) = outbox.take() {
-            sends.push(chunk.as_slice().len());
-            outbox.sent(chunk.as_slice().len());
+        while let Some(bytes) = outbox.begin_send().map(<[u8]>::len) {
+            sends.push(bytes);
+            assert_eq!(outbox.sent(bytes, pool), None);
         }
         assert_eq!(sends, [MERGED_SEND_BYTES_MAX, MERGED_SEND_BYTES_MAX, MERGED_SEND_BYTES_MAX / 2]);
         assert_eq!(outbox.owed_bytes(), 0);
+    }
+
+    proptest! {
+        /// Whatever is pushed, and however sends are cut short, the peer gets it in order and once.
+        #[test]
+        fn what_goes_in_comes_out(steps in prop::collection::vec((0..4_u8, 0..40_usize), 1..60)) {
+            let mut outbox = Outbox::default();
+            let pool = &mut Pool::default();
+            let (mut owed, mut got) = (Vec::new(), Vec::new());
+            let mut count = 0_u8;
+            for (step, amount) in steps {
+                count = count.wrapping_add(1);
+                match step {
+                    0 => {
+                        outbox.append(pool, |own| own.extend(std::iter::repeat_n(count, amount + 1)));
+                        owed.extend(std::iter::repeat_n(count, amount + 1));
+                    }
+                    1 => {
+                        let batch = Rc::new(vec![count; amount + 3]);
+                        outbox.push_shared(&batch, 2);
+                        owed.extend(std::iter::repeat_n(count, amount + 1));
+                    }
+                    _ => {
+                        let bytes = match outbox.in_flight() {
+                            Some(bytes) => bytes.to_vec(),
+                            None => outbox.begin_send().unwrap_or_default().to_vec(),
+                        };
+                        let taken = amount.min(bytes.len());
+                        if !bytes.is_empty() {
+                            got.extend_from_slice(&bytes[..taken]);
+                            let rest = outbox.sent(taken, pool).map(<[u8]>::to_vec);
+                            prop_assert_eq!(rest.unwrap_or_default(), &bytes[taken..]);
+                        }
+                    }
+                }
+                prop_assert_eq!(outbox.owed_bytes(), owed.len() - got.len());
+                prop_assert_eq!(outbox.is_empty(), owed.len() == got.len());
+            }
+            prop_assert_eq!(&got[..], &owed[..got.len()]);
+        }
     }
 }

@@ -23,7 +23,7 @@ use crate::envelope::Envelope;
 use crate::ids::{ConnectionId, CoreId, MemberId, RoomId};
 use crate::limits::{App, Authz, Limits};
 use crate::link::Link;
-use crate::outbox::{Chunk, Pool};
+use crate::outbox::Pool;
 use crate::placement::Seed;
 use crate::room::Room;
 use crate::stats::Stats;
@@ -147,17 +147,19 @@ impl Shard {
         self.actions.pop_front()
     }
 
-    /// The next send, in the order they are to leave. At most one per connection is out at a time;
-    /// [`Shard::handle_sent`] reports on it. Large audiences' sends are cut into slices between turns.
-    pub fn poll_send(&mut self) -> Option<(ConnectionId, Chunk)> {
-        while let Some(index) = self.ready.next() {
+    /// The next send, in the order they are to leave. Its bytes stay in place until
+    /// [`Shard::handle_sent`] or [`Shard::handle_send_ended`] says that it is over; at most one per connection
+    /// is out at a time. Large audiences' sends are cut into slices between turns.
+    pub fn poll_send(&mut self) -> Option<(ConnectionId, &[u8])> {
+        loop {
+            let index = self.ready.next()?;
             let connection = &mut self.connections[index as usize];
             connection.is_listed = false;
-            if let Some(chunk) = connection.outbox.take() {
-                return Some((connection.id(index), chunk));
+            if connection.outbox.begin_send().is_some() {
+                let connection = &self.connections[index as usize];
+                return connection.outbox.in_flight().map(|bytes| (connection.id(index), bytes));
             }
         }
-        None
     }
 
     /// True if work is left that was put off to the next turn: do not park.

@@ -298,7 +298,7 @@ impl Shard {
     pub(super) fn finish_closing(&mut self, index: u32) {
         let connection = &mut self.connections[index as usize];
         let id = connection.id(index);
-        let is_sent = connection.outbox.is_empty() && !connection.outbox.is_in_flight();
+        let is_sent = connection.outbox.is_empty();
         match &mut connection.phase {
             Phase::Closing { peer_ended: true, .. } if is_sent => self.drop_connection(index, false),
             Phase::Closing { is_shut, .. } if is_sent && !*is_shut => {

@@ -8,10 +8,8 @@ use crate::connection::{Membership, Phase};
 use crate::envelope::Envelope;
 use crate::ids::{ConnectionId, CoreId, MemberId, RoomId};
 use crate::limits::{AUDIENCE_PROMPT_MAX, BULK_SENDS_PER_TURN_MAX};
-use crate::outbox::Chunk;
 use crate::room::Room;
 use std::collections::VecDeque;
-use std::rc::Rc;
 
 /// Connections with something to send, in the order they are to be served.
 #[derive(Default)]
@@ -82,8 +80,7 @@ impl Shard {
     /// Gives every listener its part of the batch. Must not join or leave while iterating.
     fn serve(&mut self, audience: u32) {
         let Some(audience) = self.audiences.get_mut(audience as usize) else { return };
-        let batch = std::mem::take(&mut audience.batch);
-        let batch = Rc::new(batch);
+        let Some(batch) = audience.freeze() else { return };
         let is_bulk = audience.listeners.len() > AUDIENCE_PROMPT_MAX;
         for listener in &mut audience.listeners {
             let start = std::mem::take(&mut listener.cursor) as usize;
@@ -100,9 +97,7 @@ impl Shard {
                 list.push_back(listener.connection);
             }
         }
-        if let Some(batch) = Rc::into_inner(batch) {
-            self.pool.put(batch);
-        }
+        self.pool.put(batch);
     }
 
     /// Writes a connection's own bytes, after what its audience has for it so far.
@@ -112,11 +107,14 @@ impl Shard {
         if is_over || !matches!(connection.phase, Phase::Open | Phase::Head) {
             return;
         }
-        let own = connection.outbox.own(&mut self.pool);
-        if let Membership::Member { audience, place, .. } = connection.membership {
-            own.extend_from_slice(self.audiences[audience as usize].catch_up(place));
-        }
-        write(own);
+        let audiences = &mut self.audiences;
+        let membership = &connection.membership;
+        connection.outbox.append(&mut self.pool, |own| {
+            if let Membership::Member { audience, place, .. } = *membership {
+                own.extend_from_slice(audiences[audience as usize].catch_up(place));
+            }
+            write(own);
+        });
         self.stats.frames_queued += 1;
         let owed_bytes = connection.outbox.owed_bytes();
         if owed_bytes > self.settings.limits.outbox_bytes_max {
@@ -208,8 +206,8 @@ impl Shard {
             }
             // What it has not got yet goes to its own outbox, so that its cursor can skip these frames.
             if audience.is_behind(place) {
-                let connection = &mut self.connections[index as usize];
-                connection.outbox.own(&mut self.pool).extend_from_slice(audience.catch_up(place));
+                let outbox = &mut self.connections[index as usize].outbox;
+                outbox.append(&mut self.pool, |own| own.extend_from_slice(audience.catch_up(place)));
                 self.list(index);
             }
         }
@@ -218,39 +216,46 @@ impl Shard {
         if audience.listeners.is_empty() {
             return;
         }
-        if audience.batch.is_empty() {
+        if audience.batch_bytes() == 0 {
             self.ready.audiences.push(audience_slot);
-            audience.batch = self.pool.take();
         }
-        audience.batch.extend_from_slice(frames);
-        self.ready.is_pressing |= self.settings.limits.is_pressing(audience.batch.len());
+        audience.append(frames, &mut self.pool);
+        self.ready.is_pressing |= self.settings.limits.is_pressing(audience.batch_bytes());
         self.stats.deliveries += audience.listeners.len() as u64 - u64::from(except.is_some());
         if let Some((_, place)) = except {
-            audience.listeners[place as usize].cursor = audience.batch.len() as u32;
+            audience.listeners[place as usize].cursor = audience.batch_bytes() as u32;
         }
     }
 
-    /// The kernel took `bytes` of the send in flight; a whole chunk comes back for its memory.
-    pub fn handle_sent(&mut self, id: ConnectionId, bytes: usize, done: Option<Chunk>) {
-        match done {
-            Some(Chunk::Own(buffer)) => self.pool.put(buffer),
-            Some(Chunk::Shared { batch, .. }) => {
-                if let Some(buffer) = Rc::into_inner(batch) {
-                    self.pool.put(buffer);
-                }
-            }
-            None => {}
-        }
-        let Some(index) = self.live(id) else { return };
+    /// The kernel took `bytes` of the send in flight: what is left of it, to be sent next.
+    pub fn handle_sent(&mut self, id: ConnectionId, bytes: usize) -> Option<&[u8]> {
+        let index = self.live(id)?;
         let connection = &mut self.connections[index as usize];
-        connection.outbox.sent(bytes);
-        if connection.outbox.is_in_flight() {
-            return;
+        if connection.outbox.sent(bytes, &mut self.pool).is_some() {
+            return self.connections[index as usize].outbox.in_flight();
         }
-        if !connection.outbox.is_empty() {
-            self.list(index);
-        } else {
+        self.go_on(index);
+        None
+    }
+
+    /// The send in flight was refused for a passing reason: its bytes, to be sent again.
+    pub fn handle_unsent(&self, id: ConnectionId) -> Option<&[u8]> {
+        self.connections[self.live(id)? as usize].outbox.in_flight()
+    }
+
+    /// The kernel is done with the send in flight of a connection that fails, or that was let go of.
+    pub fn handle_send_ended(&mut self, id: ConnectionId) {
+        if let Some(index) = self.live(id) {
+            self.connections[index as usize].outbox.end_send(&mut self.pool);
+        }
+    }
+
+    /// After a whole send: the next, or the end of a connection that was to close.
+    fn go_on(&mut self, index: u32) {
+        if self.connections[index as usize].outbox.is_empty() {
             self.finish_closing(index);
+        } else {
+            self.list(index);
         }
     }
 }

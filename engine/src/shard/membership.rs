@@ -143,7 +143,7 @@ impl Shard {
         let heard = &mut self.audiences[audience as usize];
         if heard.is_behind(place) && self.connections[index as usize].phase == Phase::Open {
             let outbox = &mut self.connections[index as usize].outbox;
-            outbox.own(&mut self.pool).extend_from_slice(heard.catch_up(place));
+            outbox.append(&mut self.pool, |own| own.extend_from_slice(heard.catch_up(place)));
             self.list(index);
         }
         let heard = &mut self.audiences[audience as usize];

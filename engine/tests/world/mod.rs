@@ -220,14 +220,14 @@ impl World {
             let mut is_quiet = true;
             for core in 0..self.shards.len() {
                 self.shards[core].flush();
-                while let Some((id, chunk)) = self.shards[core].poll_send() {
+                while let Some((id, bytes)) = self.shards[core].poll_send() {
+                    let bytes = bytes.to_vec();
                     is_quiet = false;
                     let name = self.by_connection[&(core as u16, id)].clone();
                     if self.clients[&name].is_stuck {
                         continue;
                     }
-                    let bytes = chunk.as_slice().to_vec();
-                    self.shards[core].handle_sent(id, bytes.len(), Some(chunk));
+                    assert_eq!(self.shards[core].handle_sent(id, bytes.len()), None);
                     self.receive(&name, &bytes);
                 }
                 is_quiet &= !self.act(core) && !self.exchange(core);
