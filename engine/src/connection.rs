@@ -4,7 +4,6 @@
 
 use crate::ids::{ConnectionId, CoreId};
 use crate::outbox::Outbox;
-use wire::answer::WsId;
 use wire::decoder::Decoder;
 
 /// A slot of a shard's table.
@@ -16,12 +15,8 @@ pub struct Connection {
     pub phase: Phase,
     /// Joins of this connection so far; names the newest to its home.
     pub ticket: u32,
-    /// Its id as clients see it.
-    pub ws_id: WsId,
-    /// Frames and messages that are unfinished; before the upgrade, see `head`.
+    /// Frames and messages that are unfinished.
     pub decoder: Decoder,
-    /// The request's head as far as it came.
-    pub head: Vec<u8>,
     /// What it is owed.
     pub outbox: Outbox,
     /// What it is a member of.
@@ -87,9 +82,7 @@ impl Connection {
             generation: 0,
             phase: Phase::Free,
             ticket: 0,
-            ws_id: WsId(0),
             decoder: Decoder::default(),
-            head: Vec::new(),
             outbox: Outbox::default(),
             membership: Membership::None,
             is_listed: false,

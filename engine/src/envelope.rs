@@ -81,8 +81,6 @@ pub struct Join {
     pub member: MemberId,
     /// Which of its joins.
     pub ticket: u32,
-    /// Its id as clients see it.
-    pub ws_id: wire::answer::WsId,
     /// The room.
     pub room_code: Box<str>,
     /// The user's id, as sent.

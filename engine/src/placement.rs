@@ -1,23 +1,10 @@
 //! Which core is a room's home: a keyed hash of its code.
 //!
-//! The key is drawn at boot and the same on every core; without it a client could aim all rooms at one
-//! core, or all codes at one bucket of a map.
+//! Every core comes to the same answer by itself, since all have the same key.
 
 use crate::ids::CoreId;
-use siphasher::sip::SipHasher13;
+use crate::seed::Seed;
 use std::hash::{BuildHasher, Hasher};
-
-/// The key of all hashes over a client's strings. An argument, never drawn here.
-#[derive(Clone, Copy, Debug)]
-pub struct Seed(pub u64, pub u64);
-
-impl BuildHasher for Seed {
-    type Hasher = SipHasher13;
-
-    fn build_hasher(&self) -> SipHasher13 {
-        SipHasher13::new_with_keys(self.0, self.1)
-    }
-}
 
 /// The home of the room of this code among `cores` cores.
 pub fn home(seed: Seed, room_code: &str, cores: u16) -> CoreId {

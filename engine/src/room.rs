@@ -7,9 +7,10 @@
 use crate::ids::{CoreId, MemberId, RoomId};
 use crate::limits::{DEVICE_READY_EACH_MEMBERS_MAX, DEVICE_READY_INTERVAL_MS};
 use crate::readiness::{Readiness, Start};
+use crate::seed::Seed;
 use crate::time::{MS, Now, us};
 use std::collections::VecDeque;
-use wire::answer::{Answer, Ms, Timestamp, WsId};
+use wire::answer::{Answer, Ms, Timestamp};
 use wire::json::{Json, Number, Value};
 
 /// A snapshot of a playing room speaks of this time ahead.
@@ -39,6 +40,8 @@ pub struct Room {
     pub remote: Vec<(CoreId, u32)>,
     /// The next time it wants to be woken that the shard knows of.
     pub timer_us: Option<i64>,
+    /// Of which its members' ids are made.
+    seed: Seed,
     host: Option<Json>,
     track: Option<Track>,
     started_us: Option<i64>,
@@ -54,8 +57,6 @@ pub struct Room {
 pub struct Member {
     /// Where to reach it.
     pub id: MemberId,
-    /// Its name to clients.
-    pub ws_id: WsId,
     /// Its user, as sent.
     pub user_id: Option<Json>,
     ready: bool,
@@ -78,7 +79,7 @@ pub struct ReadyOutcome {
 
 impl Room {
     /// A room without members.
-    pub fn new(id: RoomId, code: Box<str>, audience: usize) -> Room {
+    pub fn new(id: RoomId, code: Box<str>, audience: usize, seed: Seed) -> Room {
         Room {
             id,
             code,
@@ -86,6 +87,7 @@ impl Room {
             members: Vec::new(),
             remote: Vec::new(),
             timer_us: None,
+            seed,
             host: None,
             track: None,
             started_us: None,
@@ -97,14 +99,14 @@ impl Room {
     }
 
     /// Adds a member and returns its place.
-    pub fn add(&mut self, id: MemberId, ws_id: WsId, user_id: Option<Json>) -> usize {
+    pub fn add(&mut self, id: MemberId, user_id: Option<Json>) -> usize {
         if id.core != self.id.home {
             match self.remote.iter_mut().find(|(core, _)| *core == id.core) {
                 Some((_, members)) => *members += 1,
                 None => self.remote.push((id.core, 1)),
             }
         }
-        self.members.push(Member { id, ws_id, user_id, ready: false });
+        self.members.push(Member { id, user_id, ready: false });
         self.members.len() - 1
     }
 
@@ -159,7 +161,7 @@ impl Room {
     pub fn write_joined(&self, place: usize, now: Now, out: &mut Vec<u8>) {
         let joined = Answer::Joined {
             room_code: &self.code,
-            ws_id: self.members[place].ws_id,
+            ws_id: self.seed.ws_id(self.members[place].id),
             host_user_id: self.host.as_ref(),
             is_host: self.is_host(place),
             timestamp: Timestamp(now.unix_us),
@@ -173,7 +175,7 @@ impl Room {
         let member = &self.members[place];
         let user_joined = Answer::UserJoined {
             user_id: member.user_id.as_ref(),
-            ws_id: member.ws_id,
+            ws_id: self.seed.ws_id(member.id),
             total_clients: self.members.len(),
             timestamp: Timestamp(now.unix_us),
         };
@@ -184,7 +186,7 @@ impl Room {
     pub fn write_user_left(&self, member: &Member, out: &mut Vec<u8>) {
         let user_left = Answer::UserLeft {
             user_id: member.user_id.as_ref(),
-            ws_id: member.ws_id,
+            ws_id: self.seed.ws_id(member.id),
             total_clients: self.members.len(),
         };
         user_left.push_frame(out);
@@ -279,7 +281,7 @@ impl Room {
 
     /// Writes `device_ready` about the member at `place`, for the others.
     pub fn write_device_ready(&self, place: usize, now: Now, out: &mut Vec<u8>) {
-        let ws_id = self.members[place].ws_id;
+        let ws_id = self.seed.ws_id(self.members[place].id);
         Answer::DeviceReady { ws_id, timestamp: Timestamp(now.unix_us) }.push_frame(out);
     }
 

@@ -24,8 +24,8 @@ use crate::ids::{ConnectionId, CoreId, MemberId, RoomId};
 use crate::limits::{App, Authz, Limits};
 use crate::link::Link;
 use crate::outbox::Pool;
-use crate::placement::Seed;
 use crate::room::Room;
+use crate::seed::Seed;
 use crate::stats::Stats;
 use crate::time::Now;
 use deadlines::Deadlines;
@@ -33,7 +33,6 @@ use delivery::Ready;
 use slab::Slab;
 use std::collections::HashMap;
 use std::collections::VecDeque;
-use wire::answer::WsId;
 use wire::request::Parser;
 
 /// What a shard is told at its start.
@@ -82,6 +81,8 @@ pub struct Shard {
     audiences_elsewhere: HashMap<RoomId, u32, Seed>,
     /// Members of rooms here whose sockets are elsewhere.
     members_elsewhere: HashMap<MemberId, MemberElsewhere, Seed>,
+    /// The first bytes of requests that have not come whole, by slot: few, and not for long.
+    heads: HashMap<u32, Vec<u8>, Seed>,
     links: Vec<Link>,
     deadlines: Deadlines,
     ready: Ready,
@@ -91,7 +92,7 @@ pub struct Shard {
     parser: Option<Box<Parser>>,
     /// Frames being written; empty between calls.
     scratch: Vec<u8>,
-    ids_drawn: u64,
+    handshakes: u64,
     is_draining: bool,
     /// The newest reading of the clocks that an event came with.
     now: Now,
@@ -123,6 +124,7 @@ impl Shard {
             audiences,
             audiences_elsewhere: HashMap::with_hasher(settings.seed),
             members_elsewhere: HashMap::with_hasher(settings.seed),
+            heads: HashMap::with_hasher(settings.seed),
             links,
             deadlines: Deadlines::new(&settings.limits),
             ready: Ready::default(),
@@ -130,7 +132,7 @@ impl Shard {
             pool: Pool::default(),
             parser: Some(Box::new(Parser::new(settings.limits.request()))),
             scratch: Vec::new(),
-            ids_drawn: 0,
+            handshakes: 0,
             is_draining: false,
             now: Now { master_us: 0, unix_us: 0 },
             settings,
@@ -192,19 +194,6 @@ impl Shard {
 
     fn member_id(&self, index: u32) -> MemberId {
         MemberId { core: self.settings.core, connection: self.connections[index as usize].id(index) }
-    }
-
-    /// An id that no other of this server's life equals: a counter behind a one-to-one mix.
-    fn draw_id(&mut self) -> WsId {
-        self.ids_drawn += 1;
-        let mut mixed = u64::from(self.settings.core.0) << 48 | self.ids_drawn;
-        mixed ^= self.settings.seed.0;
-        for _ in 0..2 {
-            // Each step is invertible: an odd factor, a shift to the right folded in.
-            mixed = mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            mixed ^= mixed >> 32;
-        }
-        WsId(mixed)
     }
 
     /// Arms the room's next deadline, if it is earlier than the one armed.

@@ -74,7 +74,7 @@ fn a_join_from_another_core_works_like_one_at_home() {
             0 A joined roomCode:H0, wsId:<A>, hostUserId:u-A, isHost:true
             0 A playback_state currentTrack:null, isPlaying:false, playbackPosition:0, duration:null
             0 B 101 on core 1
-            0 A user_joined userId:u-B, wsId:3kri5sqlmqlp9, totalClients:2
+            0 A user_joined userId:u-B, wsId:3jiwbnbtji5ca, totalClients:2
             0 B joined roomCode:H0, wsId:<B>, hostUserId:u-A, isHost:false
             0 B playback_state currentTrack:null, isPlaying:false, playbackPosition:0, duration:null
             0 B time_pong id:1, t0:1750000000000, serverTimeUnix:1750000000000, serverTimeMonotonic:0, timeOffset:0, playbackPosition:0, isPlaying:false, masterClock:0

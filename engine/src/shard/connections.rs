@@ -145,13 +145,14 @@ impl Shard {
         let connection = &mut self.connections[index as usize];
         let generation = (connection.generation + 1) & ConnectionId::GENERATION_MAX;
         *connection = Connection { generation, ..Connection::unused() };
+        self.heads.remove(&index);
         self.free.push(index);
         self.stats.connections -= 1;
     }
 
     fn read_head(&mut self, id: ConnectionId, bytes: &mut [u8], is_placed: bool) -> Flow {
         let index = id.index;
-        let mut head = std::mem::take(&mut self.connections[index as usize].head);
+        let mut head = self.heads.remove(&index).unwrap_or_default();
         let was_split = !head.is_empty();
         if was_split {
             head.extend_from_slice(bytes);
@@ -159,7 +160,8 @@ impl Shard {
         let bytes = if was_split { &mut head[..] } else { bytes };
         let head_bytes = match upgrade::parse(bytes, &self.settings.limits.head()) {
             Ok(Head::Incomplete) => {
-                self.connections[index as usize].head = if was_split { head } else { bytes.to_vec() };
+                let head = if was_split { head } else { bytes.to_vec() };
+                self.heads.insert(index, head);
                 return Flow::Head;
             }
             Err(refusal) => {
@@ -198,10 +200,8 @@ impl Shard {
 
     fn open(&mut self, id: ConnectionId) {
         self.stats.upgraded += 1;
-        let ws_id = self.draw_id();
         let connection = &mut self.connections[id.index as usize];
         connection.phase = Phase::Open;
-        connection.ws_id = ws_id;
         self.deadlines.arm_ping(id, self.now);
         if self.settings.app == App::Broadcast {
             let place = self.audiences[0].add(id.index);
@@ -289,7 +289,6 @@ impl Shard {
             return;
         }
         connection.phase = Phase::Closing { is_shut: false, peer_ended: false };
-        connection.head = Vec::new();
         let id = connection.id(index);
         self.deadlines.arm_close(id, self.now);
     }

@@ -24,8 +24,8 @@ impl Shard {
         }
         let member = self.member_id(index);
         let connection = &self.connections[index as usize];
-        let (ticket, ws_id) = (connection.ticket, connection.ws_id);
-        let join = Join { member, ticket, ws_id, room_code: room_code.into(), user_id, host_id };
+        let ticket = connection.ticket;
+        let join = Join { member, ticket, room_code: room_code.into(), user_id, host_id };
         let home = placement::home(self.settings.seed, room_code, self.settings.cores);
         if home == self.settings.core {
             self.admit(join);
@@ -46,7 +46,7 @@ impl Shard {
 
     /// At the room's home: lets a member in, here or on another core.
     pub(super) fn admit(&mut self, join: Join) {
-        let Join { member, ticket, ws_id, room_code, user_id, host_id } = join;
+        let Join { member, ticket, room_code, user_id, host_id } = join;
         if let Some((room, place)) = self.standing(member) {
             if self.rooms[room as usize].code == room_code {
                 self.readmit(member, room, place, user_id, host_id);
@@ -57,7 +57,7 @@ impl Shard {
         let index = self.room_of_code(room_code);
         let room = &mut self.rooms[index as usize];
         room.set_host(host_id);
-        let place = room.add(member, ws_id, user_id) as u32;
+        let place = room.add(member, user_id) as u32;
         let (id, audience) = (room.id, room.audience);
         let mut frames = std::mem::take(&mut self.scratch);
         room.write_user_joined(place as usize, self.now, &mut frames);
@@ -271,7 +271,7 @@ impl Shard {
         self.rooms_made = self.rooms_made.wrapping_add(1);
         let id = RoomId { home: self.settings.core, index, generation: self.rooms_made };
         let audience = self.audiences.insert(Audience::new(id, room_code.clone()));
-        entry.insert(Room::new(id, room_code.clone(), audience));
+        entry.insert(Room::new(id, room_code.clone(), audience, self.settings.seed));
         self.rooms_by_code.insert(room_code, index);
         self.stats.rooms += 1;
         index

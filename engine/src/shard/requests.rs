@@ -192,7 +192,8 @@ impl Shard {
 
     fn command(&mut self, room: u32, command: &Request<'_, '_>) {
         let now = self.now;
-        let check_id = self.draw_id();
+        self.handshakes += 1;
+        let check_id = self.settings.seed.check_id(self.settings.core, self.handshakes);
         let mut frames = std::mem::take(&mut self.scratch);
         let commanded = &mut self.rooms[room as usize];
         match command {
