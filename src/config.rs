@@ -62,6 +62,8 @@ pub struct RingSettings {
     pub cq_entries: u32,
     /// Batches that wait in one channel between two cores.
     pub batches_per_link: usize,
+    /// Time that a sleeping core may let completions gather, µs; 0 wakes it for each.
+    pub batch_us: u32,
 }
 
 impl Default for Config {
@@ -82,6 +84,7 @@ impl Default for Config {
                 sq_entries: 1024,
                 cq_entries: 8192,
                 batches_per_link: 64,
+                batch_us: 0,
             },
         }
     }

@@ -8,7 +8,7 @@
 use crate::clock::Clock;
 use crate::ring::{Completion, Operation};
 
-use engine::{Action, ConnectionId, Envelope, Flow, Moved, Now, Shard};
+use engine::{Action, ConnectionId, Envelope, FanOut, Flow, Moved, Now, Shard};
 use std::collections::VecDeque;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
@@ -223,6 +223,11 @@ impl Driver {
     /// What has gathered should be sent before more is read.
     pub fn is_pressing(&self) -> bool {
         self.shard.is_pressing()
+    }
+
+    /// What the turn's events for rooms come to.
+    pub fn fan_out(&self) -> FanOut {
+        self.shard.fan_out()
     }
 
     /// The master clock's time of the next deadline, µs.

@@ -16,6 +16,8 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 const BUFFER_GROUP: u16 = 0;
+/// Completions that end a sleep before its latency budget is used up.
+const BATCH_COMPLETIONS_MAX: usize = 256;
 
 /// What the kernel is to do. Descriptors and memory must live until the completion: the driver sees to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +107,7 @@ pub struct Ring {
     doorbell: OwnedFd,
     doorbell_tag: u64,
     doorbell_count: Box<u64>,
+    batch_us: u32,
     stats: RingStats,
 }
 
@@ -120,6 +123,9 @@ impl Ring {
             .setup_submit_all()
             .setup_cqsize(settings.cq_entries)
             .build(settings.sq_entries)?;
+        if settings.batch_us > 0 && !uring.params().is_feature_min_timeout() {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, BATCH_UNSUPPORTED));
+        }
         let buffers = Buffers::new(settings.buffers, settings.buffer_bytes)?;
         // SAFETY: the memory is the buffers' own and outlives the ring, which is dropped before it.
         unsafe {
@@ -136,6 +142,7 @@ impl Ring {
             doorbell,
             doorbell_tag,
             doorbell_count: Box::new(0),
+            batch_us: settings.batch_us,
             stats: RingStats::default(),
         };
         ring.arm_doorbell()?;
@@ -194,7 +201,7 @@ impl Ring {
             if unsafe { self.uring.submission().push(entry) }.is_ok() {
                 return Ok(());
             }
-            self.enter(None)?;
+            self.enter()?;
         }
     }
 
@@ -232,29 +239,56 @@ impl Ring {
         !self.uring.submission().is_empty()
     }
 
-    /// Submits, delivers what is ready and, with `wait`, sleeps until something is or the time is over;
-    /// `Some(None)` waits without end.
-    pub fn enter(&mut self, wait: Option<Option<Duration>>) -> io::Result<()> {
+    /// Submits, and delivers what is ready.
+    pub fn enter(&mut self) -> io::Result<()> {
+        self.count_enter();
+        settled(self.uring.submitter().submit_and_wait(0))
+    }
+
+    /// Submits and sleeps until a completion comes or the time is over. With a latency budget, what comes
+    /// within it after the sleep began is left to gather; what comes later wakes at once.
+    pub fn sleep(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.count_enter();
+        let submitter = self.uring.submitter();
+        let timeout = timeout.map(Timespec::from);
+        let (wanted, args) = match self.batch_us {
+            0 => (1, SubmitArgs::new()),
+            // The kernel's minimal wait: past it, one completion is enough.
+            batch_us => (BATCH_COMPLETIONS_MAX, SubmitArgs::new().min_wait_usec(batch_us)),
+        };
+        settled(match &timeout {
+            Some(timeout) => submitter.submit_with_args(wanted, &args.timespec(timeout)),
+            None if self.batch_us == 0 => submitter.submit_and_wait(wanted),
+            None => submitter.submit_with_args(wanted, &args),
+        })
+    }
+
+    /// Submits and sleeps until `wanted` completions are there or the time is over.
+    pub fn linger(&mut self, wanted: usize, time: Duration) -> io::Result<()> {
+        self.count_enter();
+        let time = Timespec::from(time);
+        settled(self.uring.submitter().submit_with_args(wanted, &SubmitArgs::new().timespec(&time)))
+    }
+
+    fn count_enter(&mut self) {
         self.stats.enters += 1;
         self.stats.overflows += u64::from(self.uring.submission().cq_overflow());
-        let result = match wait {
-            None => self.uring.submitter().submit_and_wait(0),
-            Some(None) => self.uring.submitter().submit_and_wait(1),
-            Some(Some(timeout)) => {
-                let timeout = Timespec::from(timeout);
-                self.uring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timeout))
-            }
-        };
-        match result {
-            Ok(_) => Ok(()),
-            Err(error) => match error.raw_os_error() {
-                // The wait is over, or completions must be taken first: both are the next turn's.
-                Some(libc::ETIME | libc::EINTR | libc::EAGAIN | libc::EBUSY) => Ok(()),
-                _ => Err(error),
-            },
-        }
     }
 }
+
+fn settled(result: io::Result<usize>) -> io::Result<()> {
+    match result {
+        Ok(_) => Ok(()),
+        Err(error) => match error.raw_os_error() {
+            // The wait is over, or completions must be taken first: both are the next turn's.
+            Some(libc::ETIME | libc::EINTR | libc::EAGAIN | libc::EBUSY) => Ok(()),
+            _ => Err(error),
+        },
+    }
+}
+
+/// What is wrong with a latency budget on an older kernel.
+const BATCH_UNSUPPORTED: &str = "--batch-us needs Linux 6.12 or newer; leave it out";
 
 fn shut(fd: RawFd) {
     // SAFETY: no memory is involved. A socket that the peer has reset refuses, which changes nothing.

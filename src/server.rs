@@ -278,6 +278,9 @@ fn cpus() -> Result<Vec<core_affinity::CoreId>, StartError> {
 }
 
 fn ring_refused(error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::Unsupported {
+        return format!("cannot set up io_uring: {error}");
+    }
     let remedy = match error.raw_os_error() {
         Some(libc::EPERM) => {
             "io_uring is blocked: by kernel.io_uring_disabled (sysctl), or by the container's \

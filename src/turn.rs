@@ -4,11 +4,14 @@
 //! envelopes → one enter, which waits only when nothing is pending. The executor's reactor does not turn
 //! while the loop is parked in its own ring: nothing on a shard's executor may wait for it.
 
+mod crowd;
+
 use crate::driver::Driver;
 use crate::mesh::{Batch, Mesh};
 use crate::published::Published;
 use crate::ring::Ring;
 use crossbeam_channel::Receiver;
+use crowd::Crowd;
 use engine::{CoreId, Moved};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -44,6 +47,7 @@ pub struct Core {
     published: Arc<Published>,
     /// Connections for each peer, by core.
     waiting: Vec<Vec<(OwnedFd, Moved)>>,
+    crowd: Crowd,
     turns: u64,
     drain_until_us: Option<i64>,
     is_abandoned: bool,
@@ -66,6 +70,7 @@ impl Core {
             commands,
             published,
             waiting: (0..cores).map(|_| Vec::new()).collect(),
+            crowd: Crowd::default(),
             turns: 0,
             drain_until_us: None,
             is_abandoned: false,
@@ -78,13 +83,13 @@ impl Core {
         loop {
             self.obey();
             self.drain_inboxes();
-            self.reap()?;
+            self.gather()?;
             let now = self.driver.now();
             self.driver.handle_deadlines(now);
             self.settle()?;
             if self.is_finished() {
                 self.publish();
-                return self.ring.enter(None);
+                return self.ring.enter();
             }
             self.turns += 1;
             if self.turns.is_multiple_of(TURNS_PER_PUBLICATION) {
@@ -130,6 +135,25 @@ impl Core {
         }
     }
 
+    /// Reaps; and where many speak at once, waits for the others of them, since one more event before the
+    /// fan-out saves a whole one after it.
+    fn gather(&mut self) -> io::Result<()> {
+        self.reap()?;
+        let mut fan_out = self.driver.fan_out();
+        while !self.driver.is_pressing()
+            && let Some(wait) = self.crowd.wait(fan_out)
+        {
+            self.ring.linger(wait.wanted, wait.time)?;
+            self.reap()?;
+            let before = std::mem::replace(&mut fan_out, self.driver.fan_out());
+            if fan_out.events == before.events {
+                break;
+            }
+        }
+        self.crowd.observe(fan_out);
+        Ok(())
+    }
+
     /// Takes completions until neither the queue nor the kernel has any, or the turn is full. This is what
     /// lets a broadcast's turn see all of its messages before it sends any.
     fn reap(&mut self) -> io::Result<()> {
@@ -144,7 +168,7 @@ impl Core {
                     return Ok(());
                 }
                 is_asked = true;
-                self.ring.enter(None)?;
+                self.ring.enter()?;
                 continue;
             };
             is_asked = false;
@@ -211,15 +235,15 @@ impl Core {
 
     fn submit_or_park(&mut self) -> io::Result<()> {
         if self.driver.has_work() {
-            return if self.ring.has_queued() { self.ring.enter(None) } else { Ok(()) };
+            return if self.ring.has_queued() { self.ring.enter() } else { Ok(()) };
         }
         self.publish();
         self.mesh.doorbell().parked().prepare();
         let result = if !self.mesh.is_empty() || !self.commands.is_empty() {
-            self.ring.enter(None)
+            self.ring.enter()
         } else {
             let timeout = self.sleep_max();
-            self.ring.enter(Some(timeout))
+            self.ring.sleep(timeout)
         };
         self.mesh.doorbell().parked().wake();
         result

@@ -59,6 +59,36 @@ fn a_completion_queue_that_runs_over_loses_nothing() {
 }
 
 #[test]
+fn with_a_latency_budget_messages_gather_while_a_core_sleeps() {
+    if !has_minimal_wait() {
+        return;
+    }
+    let server = echo_with(RingSettings { batch_us: 50_000, ..ring() });
+    let mut clients: Vec<_> = (0..100).map(|_| server.connect("/")).collect();
+    let queued = |rounds: u64| {
+        server.await_total("answers", |it| it.engine.frames_queued, |queued| queued == 100 + 100 * rounds);
+        server.total(|it| it.turns)
+    };
+    let start = Instant::now();
+    for round in 0.. {
+        let turns_before = queued(round);
+        all_speak(&mut clients, 1, 20);
+        if queued(round + 1) - turns_before < 20 {
+            break;
+        }
+        assert!(start.elapsed() < PATIENCE, "a hundred messages never shared a few turns");
+    }
+    server.await_all_armed(100);
+}
+
+/// Linux 6.12 and newer.
+fn has_minimal_wait() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(6), Some(12))
+}
+
+#[test]
 fn a_send_that_the_kernel_takes_in_parts_goes_on_where_it_stopped() {
     let server = echo_with(ring());
     let mut client = server.connect("/");

@@ -26,6 +26,6 @@ pub use envelope::Envelope;
 pub use ids::{ConnectionId, CoreId, MemberId};
 pub use limits::{App, Authz, Limits};
 pub use seed::Seed;
-pub use shard::{Action, Flow, Moved, Settings, Shard};
+pub use shard::{Action, FanOut, Flow, Moved, Settings, Shard};
 pub use stats::Stats;
 pub use time::Now;

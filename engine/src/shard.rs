@@ -16,6 +16,7 @@ mod mesh;
 mod requests;
 
 pub use connections::{Flow, Moved};
+pub use delivery::FanOut;
 
 use crate::audience::Audience;
 use crate::connection::{Connection, Phase};

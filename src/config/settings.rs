@@ -346,4 +346,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         |value| number(value, 1..=65_536),
         "Batches that wait in one channel between two cores"
     ),
+    ring!(
+        batch_us,
+        "DOWNBEAT_BATCH_US",
+        "US",
+        "0 to 100000",
+        |value| number(value, 0..=100_000),
+        "Latency budget: messages may gather this long while a core sleeps, for less CPU each; Linux 6.12"
+    ),
 ];

@@ -11,6 +11,16 @@ use crate::limits::{AUDIENCE_PROMPT_MAX, BULK_SENDS_PER_TURN_MAX};
 use crate::room::Room;
 use std::collections::VecDeque;
 
+/// Events for rooms in one turn, and the sends that they come to. Another event for the same rooms makes no
+/// more sends in this turn, and as many again in the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FanOut {
+    /// Frames, or groups of frames, for everyone in a room.
+    pub events: usize,
+    /// Members of the rooms that have any.
+    pub sends: usize,
+}
+
 /// Connections with something to send, in the order they are to be served.
 #[derive(Default)]
 pub(super) struct Ready {
@@ -22,6 +32,7 @@ pub(super) struct Ready {
     is_pressing: bool,
     /// Audiences with a batch.
     audiences: Vec<u32>,
+    fan_out: FanOut,
     /// Connections whose outbox ran over. They go when the turn ends, as whoever found out may still be
     /// at work on their room.
     overflowed: Vec<ConnectionId>,
@@ -57,6 +68,7 @@ impl Shard {
     pub fn flush(&mut self) {
         self.ready.bulk_sent = 0;
         self.ready.is_pressing = false;
+        self.ready.fan_out = FanOut::default();
         loop {
             // Who leaves here is told of to others, which fills batches and, on full links, costs more.
             if let Some(missed) = self.ready.missed.pop() {
@@ -75,6 +87,11 @@ impl Shard {
     /// nothing was sent yet, and would otherwise cut off peers that do read.
     pub fn is_pressing(&self) -> bool {
         self.ready.is_pressing
+    }
+
+    /// What the turn's events come to by now.
+    pub fn fan_out(&self) -> FanOut {
+        self.ready.fan_out
     }
 
     /// Gives every listener its part of the batch. Must not join or leave while iterating.
@@ -218,7 +235,9 @@ impl Shard {
         }
         if audience.batch_bytes() == 0 {
             self.ready.audiences.push(audience_slot);
+            self.ready.fan_out.sends += audience.listeners.len();
         }
+        self.ready.fan_out.events += 1;
         audience.append(frames, &mut self.pool);
         self.ready.is_pressing |= self.settings.limits.is_pressing(audience.batch_bytes());
         self.stats.deliveries += audience.listeners.len() as u64 - u64::from(except.is_some());
