@@ -56,6 +56,8 @@ pub struct RingSettings {
     pub buffers: u16,
     /// Bytes of a receive buffer.
     pub buffer_bytes: u32,
+    /// Receives share a buffer, each taking up where the one before ended, if the kernel can.
+    pub buffers_shared: bool,
     /// Operations submitted at once, a power of two.
     pub sq_entries: u32,
     /// Completions that wait without the kernel's help, a power of two.
@@ -79,8 +81,9 @@ impl Default for Config {
             connections_max: None,
             limits: Limits::default(),
             ring: RingSettings {
-                buffers: 256,
-                buffer_bytes: 2048,
+                buffers: 8,
+                buffer_bytes: 64 * 1024,
+                buffers_shared: true,
                 sq_entries: 1024,
                 cq_entries: 8192,
                 batches_per_link: 64,

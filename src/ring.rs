@@ -7,15 +7,14 @@
 pub mod buffers;
 
 use crate::config::RingSettings;
-use buffers::Buffers;
-use io_uring::cqueue::{buffer_select, more};
+use buffers::{Buffers, Piece};
+use io_uring::cqueue::{buffer_more, buffer_select, more};
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, opcode, squeue};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-const BUFFER_GROUP: u16 = 0;
 /// Completions that end a sleep before its latency budget is used up.
 const BATCH_COMPLETIONS_MAX: usize = 256;
 
@@ -84,8 +83,8 @@ pub struct Completion {
     pub result: i32,
     /// The operation goes on and will complete again.
     pub has_more: bool,
-    /// The buffer that holds received bytes.
-    pub buffer: Option<u16>,
+    /// Where received bytes are.
+    pub piece: Option<Piece>,
 }
 
 /// Figures of the ring, for whoever publishes them.
@@ -126,16 +125,8 @@ impl Ring {
         if settings.batch_us > 0 && !uring.params().is_feature_min_timeout() {
             return Err(io::Error::new(io::ErrorKind::Unsupported, BATCH_UNSUPPORTED));
         }
-        let buffers = Buffers::new(settings.buffers, settings.buffer_bytes)?;
-        // SAFETY: the memory is the buffers' own and outlives the ring, which is dropped before it.
-        unsafe {
-            uring.submitter().register_buf_ring_with_flags(
-                buffers.ring_address(),
-                settings.buffers,
-                BUFFER_GROUP,
-                0,
-            )?;
-        }
+        let shares = settings.buffers_shared;
+        let buffers = Buffers::provide(&uring, settings.buffers, settings.buffer_bytes, shares)?;
         let mut ring = Ring {
             uring,
             buffers,
@@ -168,12 +159,12 @@ impl Ring {
                 opcode::AcceptMulti::new(Fd(fd)).flags(libc::SOCK_CLOEXEC).build().user_data(tag)
             }
             Operation::ReceiveOnce { fd, tag } => opcode::Recv::new(Fd(fd), std::ptr::null_mut(), 0)
-                .buf_group(BUFFER_GROUP)
+                .buf_group(Buffers::GROUP)
                 .build()
                 .flags(squeue::Flags::BUFFER_SELECT)
                 .user_data(tag),
             Operation::Receive { fd, tag } => {
-                opcode::RecvMulti::new(Fd(fd), BUFFER_GROUP).build().user_data(tag)
+                opcode::RecvMulti::new(Fd(fd), Buffers::GROUP).build().user_data(tag)
             }
             Operation::Send { fd, tag, bytes, length } => {
                 opcode::Send::new(Fd(fd), bytes, length).flags(libc::MSG_NOSIGNAL).build().user_data(tag)
@@ -214,18 +205,18 @@ impl Ring {
             tag: entry.user_data(),
             result: entry.result(),
             has_more: more(flags),
-            buffer: buffer_select(flags),
+            piece: buffer_select(flags).map(|buffer| Piece { buffer, is_last: !buffer_more(flags) }),
         })
     }
 
     /// The bytes that a completion brought; `length` is its result.
-    pub fn received(&mut self, buffer: u16, length: usize) -> &mut [u8] {
-        self.buffers.filled(buffer, length)
+    pub fn received(&mut self, piece: Piece, length: usize) -> &mut [u8] {
+        self.buffers.received(piece, length)
     }
 
-    /// Gives a buffer back to the kernel.
-    pub fn recycle(&mut self, buffer: u16) {
-        self.buffers.recycle(buffer);
+    /// Gives a completion's bytes back to the kernel. In the order of completions.
+    pub fn release(&mut self, piece: Piece, length: usize) {
+        self.buffers.release(piece, length);
     }
 
     /// The kernel has completions that only an enter will deliver.

@@ -176,13 +176,14 @@ impl Core {
             if taken % COMPLETIONS_PER_READING == 0 {
                 now = self.driver.now();
             }
-            let bytes = match completion.buffer {
-                Some(buffer) => self.ring.received(buffer, completion.result.max(0) as usize),
+            let length = completion.result.max(0) as usize;
+            let bytes = match completion.piece {
+                Some(piece) => self.ring.received(piece, length),
                 None => &mut [],
             };
             let is_doorbell = self.driver.handle_completion(completion, bytes, now);
-            if let Some(buffer) = completion.buffer {
-                self.ring.recycle(buffer);
+            if let Some(piece) = completion.piece {
+                self.ring.release(piece, length);
             }
             if is_doorbell {
                 self.ring.arm_doorbell()?;

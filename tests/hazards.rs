@@ -36,14 +36,29 @@ fn all_speak(clients: &mut [Client], messages: usize, length: usize) {
 
 #[test]
 fn receives_that_find_no_buffer_are_armed_again() {
-    let server = echo_with(RingSettings { buffers: 2, buffer_bytes: 256, ..ring() });
-    let mut clients: Vec<_> = (0..60).map(|_| server.connect("/")).collect();
-    let start = Instant::now();
-    while server.total(|it| it.driver.buffers_exhausted) == 0 {
-        all_speak(&mut clients, 8, 600);
-        assert!(start.elapsed() < PATIENCE, "two buffers were never too few");
+    for buffers_shared in [true, false] {
+        let server = echo_with(RingSettings { buffers: 2, buffer_bytes: 256, buffers_shared, ..ring() });
+        let mut clients: Vec<_> = (0..60).map(|_| server.connect("/")).collect();
+        let start = Instant::now();
+        while server.total(|it| it.driver.buffers_exhausted) == 0 {
+            all_speak(&mut clients, 8, 600);
+            assert!(start.elapsed() < PATIENCE, "two buffers were never too few");
+        }
+        server.await_all_armed(60);
     }
-    server.await_all_armed(60);
+}
+
+/// Every message's bytes are checked, of all lengths, so that most of them are cut by some buffer's end.
+#[test]
+fn messages_cut_by_buffers_ends_come_through_whole() {
+    for buffers_shared in [true, false] {
+        let server = echo_with(RingSettings { buffers: 4, buffer_bytes: 4096, buffers_shared, ..ring() });
+        let mut clients: Vec<_> = (0..20).map(|_| server.connect("/")).collect();
+        for length in (0..6_000).step_by(371) {
+            all_speak(&mut clients, 3, length);
+        }
+        server.await_all_armed(20);
+    }
 }
 
 #[test]

@@ -323,6 +323,14 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Bytes of a receive buffer"
     ),
     ring!(
+        buffers_shared,
+        "DOWNBEAT_BUFFERS_SHARED",
+        "BOOL",
+        "true, false",
+        |value| value.parse().ok(),
+        "Receives share a buffer, one behind the other; before Linux 6.12 each takes one, of 2 KiB at most"
+    ),
+    ring!(
         sq_entries,
         "DOWNBEAT_SQ_ENTRIES",
         "N",

@@ -44,7 +44,7 @@ impl Kernel {
 
     fn complete(&mut self, tag: u64, result: i32, has_more: bool, bytes: &[u8]) {
         let now = self.driver.now();
-        let completion = Completion { tag, result, has_more, buffer: None };
+        let completion = Completion { tag, result, has_more, piece: None };
         self.driver.handle_completion(completion, &mut bytes.to_vec(), now);
     }
 
