@@ -17,6 +17,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// The first pause after descriptors or memory ran out, doubled up to [`ACCEPT_PAUSE_MS_MAX`].
 const ACCEPT_PAUSE_MS_MIN: i64 = 10;
 const ACCEPT_PAUSE_MS_MAX: i64 = 500;
+/// Ends of a receive that mean no end of the connection.
+const RECEIVE_AGAIN: [i32; 4] = [libc::ENOBUFS, libc::EAGAIN, libc::EINTR, libc::ECANCELED];
 
 /// What a completion belongs to, as it stands in its tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,10 +69,16 @@ enum Receive {
     Once,
     /// Armed, for as long as the kernel keeps it.
     Stream,
+    /// A stream that is being cancelled, to become a poll.
+    Ending,
+    /// A poll is armed, a third of a receive's memory; a receive follows when there is something.
+    Poll,
     /// To be armed when the turn ends.
     QueuedOnce,
     /// To be armed when the turn ends.
     QueuedStream,
+    /// To be armed when the turn ends.
+    QueuedPoll,
 }
 
 /// A slot's descriptor and what is in flight on it. The bytes of its send are the engine's.
@@ -95,8 +103,10 @@ const UNUSED: RawFd = -1;
 pub struct DriverStats {
     /// Gauge: descriptors held.
     pub sockets: u64,
-    /// Gauge: sockets with a receive armed.
+    /// Gauge: sockets with a receive armed, or a poll for one.
     pub armed: u64,
+    /// Gauge: those with a poll.
+    pub resting: u64,
     /// Gauge: sockets whose receive is to be armed at the end of the turn.
     pub queued: u64,
     /// Gauge: sockets that need no receive any more: ended by the peer, or being let go of.
@@ -312,6 +322,7 @@ impl Driver {
                     return Some(Operation::Shutdown { fd: self.sockets[id.index as usize].fd });
                 }
                 Action::Drop { connection, reset } => self.begin_drop(connection, reset),
+                Action::Rest(id) => self.begin_rest(id),
             }
             if let Some(operation) = self.operations.pop_front() {
                 return Some(operation);
@@ -403,7 +414,7 @@ impl Driver {
 
     fn handle_receive(&mut self, id: ConnectionId, completion: Completion, bytes: &mut [u8], now: Now) {
         let socket = &self.sockets[id.index as usize];
-        let was_once = socket.receive == Receive::Once;
+        let was = socket.receive;
         let is_dropping = socket.dropping.is_some();
         if !completion.has_more {
             self.set_receive(id, Receive::Ended);
@@ -412,35 +423,38 @@ impl Driver {
             self.finish_drop(id);
             return;
         }
-        let again = if was_once { Receive::QueuedOnce } else { Receive::QueuedStream };
+        let was_once = matches!(was, Receive::Once | Receive::Poll);
         match completion.result {
+            // There is something to receive, be it the end.
+            _ if was == Receive::Poll => self.queue_receive(id, Receive::QueuedOnce),
             0 => self.shard.handle_end(id, now),
             1.. => {
                 let flow = self.shard.handle_bytes(id, bytes, now);
-                if was_once {
+                if !completion.has_more {
+                    self.stats.receives_rearmed += u64::from(!was_once);
                     self.follow(id, flow);
-                } else if !completion.has_more {
-                    self.stats.receives_rearmed += 1;
-                    self.queue_receive(id, again);
                 }
             }
-            error if -error == libc::ENOBUFS => {
-                self.stats.buffers_exhausted += 1;
-                self.queue_receive(id, again);
-            }
-            error if [libc::EAGAIN, libc::EINTR, libc::ECANCELED].contains(&-error) => {
-                self.stats.receives_rearmed += 1;
-                self.queue_receive(id, again);
+            error if RECEIVE_AGAIN.contains(&-error) => {
+                self.stats.buffers_exhausted += u64::from(-error == libc::ENOBUFS);
+                self.stats.receives_rearmed += u64::from(-error != libc::ENOBUFS);
+                if was_once {
+                    self.queue_receive(id, Receive::QueuedOnce);
+                } else {
+                    let flow = self.shard.flow_of(id);
+                    self.follow(id, flow);
+                }
             }
             _ => self.shard.handle_failure(id, now),
         }
     }
 
-    /// Goes on with a socket as the engine says, after bytes of its head.
+    /// Goes on receiving as the engine says.
     fn follow(&mut self, id: ConnectionId, flow: Flow) {
         match flow {
             Flow::Head => self.queue_receive(id, Receive::QueuedOnce),
             Flow::Stream => self.queue_receive(id, Receive::QueuedStream),
+            Flow::Rest => self.queue_receive(id, Receive::QueuedPoll),
             Flow::Moved(moved) => {
                 let socket = &mut self.sockets[id.index as usize];
                 let fd = std::mem::replace(&mut socket.fd, UNUSED);
@@ -503,8 +517,12 @@ impl Driver {
                 self.set_receive(id, Receive::Stream);
                 Some(Operation::Receive { fd, tag })
             }
+            Receive::QueuedPoll => {
+                self.set_receive(id, Receive::Poll);
+                Some(Operation::Poll { fd, tag })
+            }
             // Dropped since it was queued.
-            Receive::Ended | Receive::Once | Receive::Stream => None,
+            Receive::Ended | Receive::Once | Receive::Stream | Receive::Ending | Receive::Poll => None,
         }
     }
 
@@ -512,13 +530,25 @@ impl Driver {
         let old = std::mem::replace(&mut self.sockets[id.index as usize].receive, receive);
         *self.gauge(old) -= 1;
         *self.gauge(receive) += 1;
+        self.stats.resting += u64::from(receive == Receive::Poll);
+        self.stats.resting -= u64::from(old == Receive::Poll);
     }
 
     fn gauge(&mut self, receive: Receive) -> &mut u64 {
         match receive {
             Receive::Ended => &mut self.stats.ended,
-            Receive::Once | Receive::Stream => &mut self.stats.armed,
-            Receive::QueuedOnce | Receive::QueuedStream => &mut self.stats.queued,
+            Receive::Once | Receive::Stream | Receive::Ending | Receive::Poll => &mut self.stats.armed,
+            Receive::QueuedOnce | Receive::QueuedStream | Receive::QueuedPoll => &mut self.stats.queued,
+        }
+    }
+
+    /// Ends a connection's stream of receives; a poll takes its place when it has ended.
+    fn begin_rest(&mut self, id: ConnectionId) {
+        let socket = &self.sockets[id.index as usize];
+        if socket.receive == Receive::Stream && socket.dropping.is_none() {
+            self.set_receive(id, Receive::Ending);
+            let (target, tag) = (Tag::Receive(id).to_bits(), Tag::Cancel.to_bits());
+            self.operations.push_back(Operation::CancelOne { target, tag });
         }
     }
 
@@ -526,7 +556,7 @@ impl Driver {
         let socket = &mut self.sockets[id.index as usize];
         socket.dropping = Some(reset);
         let fd = socket.fd;
-        if matches!(socket.receive, Receive::QueuedOnce | Receive::QueuedStream) {
+        if matches!(socket.receive, Receive::QueuedOnce | Receive::QueuedStream | Receive::QueuedPoll) {
             self.set_receive(id, Receive::Ended);
         }
         let socket = &self.sockets[id.index as usize];

@@ -14,7 +14,7 @@ pub struct Published {
     driver: [AtomicU64; DRIVER_FIGURES],
 }
 
-const DRIVER_FIGURES: usize = 13;
+const DRIVER_FIGURES: usize = 14;
 
 /// One reading of a shard's figures.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,6 +47,7 @@ impl Published {
         let figures = [
             driver.sockets,
             driver.armed,
+            driver.resting,
             driver.queued,
             driver.ended,
             driver.buffers_exhausted,
@@ -70,6 +71,7 @@ impl Published {
         let [
             sockets,
             armed,
+            resting,
             queued,
             ended,
             buffers_exhausted,
@@ -87,6 +89,7 @@ impl Published {
             driver: DriverStats {
                 sockets,
                 armed,
+                resting,
                 queued,
                 ended,
                 buffers_exhausted,

@@ -53,6 +53,20 @@ pub enum Operation {
         /// How many.
         length: u32,
     },
+    /// Complete once when there is something to receive.
+    Poll {
+        /// The socket.
+        fd: RawFd,
+        /// Comes back with the completion.
+        tag: u64,
+    },
+    /// Cancel one operation.
+    CancelOne {
+        /// The operation's tag.
+        target: u64,
+        /// Comes back with the completion.
+        tag: u64,
+    },
     /// Cancel all that is in flight on a descriptor.
     Cancel {
         /// The descriptor.
@@ -169,6 +183,11 @@ impl Ring {
             Operation::Send { fd, tag, bytes, length } => {
                 opcode::Send::new(Fd(fd), bytes, length).flags(libc::MSG_NOSIGNAL).build().user_data(tag)
             }
+            Operation::Poll { fd, tag } => {
+                let events = (libc::POLLIN | libc::POLLRDHUP) as u32;
+                opcode::PollAdd::new(Fd(fd), events).build().user_data(tag)
+            }
+            Operation::CancelOne { target, tag } => opcode::AsyncCancel::new(target).build().user_data(tag),
             Operation::Cancel { fd, tag } => {
                 opcode::AsyncCancel2::new(io_uring::types::CancelBuilder::fd(Fd(fd)).all())
                     .build()

@@ -29,7 +29,16 @@ fn all_speak(clients: &mut [Client], messages: usize, length: usize) {
     }
     for client in clients {
         for round in 0..messages {
-            assert_eq!(client.read().unwrap(), Message::binary(vec![round as u8; length]));
+            assert_eq!(next_message(client), Message::binary(vec![round as u8; length]));
+        }
+    }
+}
+
+fn next_message(client: &mut Client) -> Message {
+    loop {
+        let message = client.read().unwrap();
+        if !message.is_ping() {
+            return message;
         }
     }
 }
@@ -94,6 +103,19 @@ fn with_a_latency_budget_messages_gather_while_a_core_sleeps() {
         assert!(start.elapsed() < PATIENCE, "a hundred messages never shared a few turns");
     }
     server.await_all_armed(100);
+}
+
+#[test]
+fn connections_that_say_nothing_rest_and_wake() {
+    let limits = Limits { ping_interval_ms: 100, pings_unanswered_max: 100, ..Limits::default() };
+    let server = Server::start(&Config { app: App::Echo, limits, ..config(1) });
+    let mut clients: Vec<_> = (0..50).map(|_| server.connect("/")).collect();
+    server.await_total("resting", |it| it.driver.resting, |resting| resting == 50);
+    all_speak(&mut clients[..20], 3, 20);
+    server.await_all_armed(50);
+    server.await_total("resting again", |it| it.driver.resting, |resting| resting == 50);
+    drop(clients);
+    server.await_all_armed(0);
 }
 
 /// Linux 6.12 and newer.

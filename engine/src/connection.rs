@@ -25,6 +25,8 @@ pub struct Connection {
     pub is_listed: bool,
     /// Pings since it last showed life.
     pub pings_unanswered: u8,
+    /// How much it has had to say of late.
+    pub activity: Activity,
 }
 
 /// A connection's life, in order.
@@ -45,6 +47,17 @@ pub enum Phase {
     },
     /// The driver was told to let go of the descriptor.
     Gone,
+}
+
+/// Whether a connection speaks, apart from answering pings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activity {
+    /// It spoke since the last ping.
+    Lively,
+    /// It has not spoken since the last ping.
+    Quiet,
+    /// It did not speak between two pings: the driver waits for it with as little memory as possible.
+    Resting,
 }
 
 /// What a connection is a member of. One room at most.
@@ -87,6 +100,7 @@ impl Connection {
             membership: Membership::None,
             is_listed: false,
             pings_unanswered: 0,
+            activity: Activity::Lively,
         }
     }
 

@@ -65,6 +65,9 @@ pub enum Action {
         /// With a reset (RST) instead of an orderly end.
         reset: bool,
     },
+    /// Nothing is expected from it soon: wait for it with as little memory as possible, until
+    /// [`Shard::handle_bytes`] says [`Flow::Stream`].
+    Rest(ConnectionId),
 }
 
 /// One core's share.

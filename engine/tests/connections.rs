@@ -160,6 +160,8 @@ fn pings_come_each_25_s_and_silence_after_two_ends_the_connection() {
             25000 B ping []
             50000 A ping []
             50000 B ping []
+            50000 A rests
+            50000 B rests
             75000 A ping []
             75000 A user_left userId:u-B, wsId:<B>, totalClients:1
             75000 B reset
@@ -285,6 +287,37 @@ fn who_joins_later_in_a_turn_does_not_get_what_came_before() {
         0 B SEEK seekPositionMs:3, masterClockMs:300, seekDelayMs:300
     "#]]
     .assert_eq(&world.sorted_log());
+}
+
+#[test]
+fn who_says_nothing_between_two_pings_rests_until_it_speaks() {
+    check(
+        &Setup { app: App::Echo, ..Setup::default() },
+        r#"
+        A connects on 0
+        wait 30000
+        A pongs
+        wait 25000
+        A pongs
+        wait 25000
+        A pongs
+        A {"spoken":true}
+        wait 25000
+        A pongs
+        wait 25000
+        "#,
+        &expect![[r#"
+            0 A 101 on core 0
+            25000 A ping []
+            50000 A ping []
+            50000 A rests
+            75000 A ping []
+            80000 A {spoken:true
+            100000 A ping []
+            125000 A ping []
+            125000 A rests
+        "#]],
+    );
 }
 
 #[test]

@@ -10,6 +10,8 @@ const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConn
 /// A masked text frame of 5 bytes with a key of zeroes.
 const HELLO: &[u8] = b"\x81\x85\0\0\0\0hello";
 const SOCKET: RawFd = 1_000_000;
+/// A ping is surely due: its interval of 25 s, and more than deadlines are rounded by.
+const PING_DUE_MS: i64 = 25_200;
 
 struct Kernel {
     /// Never dropped: it would close descriptors that are not there.
@@ -201,6 +203,58 @@ fn a_receive_that_ends_without_the_peers_doing_is_armed_again() {
         let after = kernel.driver.stats();
         assert_eq!((after.armed, after.queued, after.ended), (1, 0, 0), "{result}");
     }
+}
+
+#[test]
+fn a_connection_that_rests_is_polled_until_it_speaks() {
+    let mut kernel = Kernel::with_connection();
+    let receive = Tag::Receive(ConnectionId { index: 0, generation: 0 }).to_bits();
+    let is_polled = |kernel: &Kernel| matches!(kernel.operations[..], [Operation::Poll { fd: SOCKET, .. }]);
+    let start = kernel.driver.now();
+    for ping in 1..=2 {
+        let due_us = start.master_us + ping * PING_DUE_MS * engine::time::MS;
+        kernel.driver.handle_deadlines(Now { master_us: due_us, unix_us: 0 });
+        kernel.turn();
+        assert_eq!(kernel.sends(), [b"\x89\x00"]);
+        kernel.complete(Tag::Send(ConnectionId { index: 0, generation: 0 }).to_bits(), 2, false, b"");
+    }
+    let cancelled = |operation: &Operation| matches!(operation, Operation::CancelOne { target, .. } if *target == receive);
+    assert!(kernel.operations.iter().any(cancelled));
+    kernel.complete(receive, -libc::ECANCELED, false, b"");
+    kernel.turn();
+    assert!(is_polled(&kernel));
+    assert_eq!((kernel.driver.stats().resting, kernel.driver.stats().armed), (1, 1));
+    // A pong wakes it for one receive.
+    kernel.complete(receive, i32::from(libc::POLLIN), false, b"");
+    kernel.turn();
+    assert!(matches!(kernel.operations[..], [Operation::ReceiveOnce { fd: SOCKET, .. }]));
+    kernel.received(b"\x8a\x80\0\0\0\0", false);
+    assert!(is_polled(&kernel));
+    // A word wakes it for good.
+    kernel.complete(receive, i32::from(libc::POLLIN), false, b"");
+    kernel.turn();
+    kernel.received(HELLO, false);
+    assert_eq!(kernel.sends(), [b"\x81\x05hello"]);
+    assert!(kernel.is_armed());
+    assert_eq!((kernel.driver.stats().resting, kernel.driver.stats().armed), (0, 1));
+}
+
+#[test]
+fn bytes_that_cross_a_connections_rest_are_handled_and_wake_it() {
+    let mut kernel = Kernel::with_connection();
+    let id = ConnectionId { index: 0, generation: 0 };
+    let start = kernel.driver.now();
+    for ping in 1..=2 {
+        let due_us = start.master_us + ping * PING_DUE_MS * engine::time::MS;
+        kernel.driver.handle_deadlines(Now { master_us: due_us, unix_us: 0 });
+        kernel.turn();
+        kernel.complete(Tag::Send(id).to_bits(), 2, false, b"");
+    }
+    kernel.complete(Tag::Receive(id).to_bits(), HELLO.len() as i32, true, HELLO);
+    kernel.complete(Tag::Receive(id).to_bits(), -libc::ECANCELED, false, b"");
+    kernel.turn();
+    assert_eq!(kernel.sends(), [b"\x81\x05hello"]);
+    assert!(kernel.is_armed());
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! the socket, so that handing it to another core needs no cancel: the bytes read so far travel along.
 
 use super::{Action, Shard};
-use crate::connection::{Connection, Membership, Phase};
+use crate::connection::{Activity, Connection, Membership, Phase};
 use crate::envelope::Envelope;
 use crate::ids::{ConnectionId, CoreId};
 use crate::limits::App;
@@ -22,6 +22,8 @@ pub enum Flow {
     Head,
     /// Receive from now on.
     Stream,
+    /// Nothing is expected soon: wait for bytes, then receive once.
+    Rest,
     /// The connection has left this shard: its descriptor goes to another, with these bytes, and the
     /// slot is free.
     Moved(Moved),
@@ -70,10 +72,19 @@ impl Shard {
             Phase::Head => self.read_head(id, bytes, false),
             Phase::Open => {
                 self.read_frames(index, bytes);
-                Flow::Stream
+                self.flow(index)
             }
             Phase::Closing { .. } | Phase::Gone | Phase::Free => Flow::Stream,
         }
+    }
+
+    /// How to wait for a connection's next bytes, after a receive that brought none.
+    pub fn flow_of(&self, id: ConnectionId) -> Flow {
+        self.live(id).map_or(Flow::Stream, |index| self.flow(index))
+    }
+
+    fn flow(&self, index: u32) -> Flow {
+        if self.connections[index as usize].activity == Activity::Resting { Flow::Rest } else { Flow::Stream }
     }
 
     /// The peer ended its side: nothing more will come.
@@ -239,7 +250,11 @@ impl Shard {
     }
 
     fn handle_event(&mut self, index: u32, event: Event<'_>) {
-        self.connections[index as usize].pings_unanswered = 0;
+        let connection = &mut self.connections[index as usize];
+        connection.pings_unanswered = 0;
+        if !matches!(event, Event::Pong) {
+            connection.activity = Activity::Lively;
+        }
         match event {
             Event::Text(payload) => self.handle_message(index, Opcode::Text, payload),
             Event::Binary(payload) => self.handle_message(index, Opcode::Binary, payload),

@@ -5,7 +5,7 @@
 //! the next deadline only to know how long it may sleep.
 
 use super::{Action, Shard};
-use crate::connection::Phase;
+use crate::connection::{Activity, Phase};
 use crate::ids::{ConnectionId, RoomId};
 use crate::limits::Limits;
 use crate::time::{MS, Now};
@@ -130,6 +130,14 @@ impl Shard {
             return;
         }
         connection.pings_unanswered += 1;
+        match connection.activity {
+            Activity::Lively => connection.activity = Activity::Quiet,
+            Activity::Quiet => {
+                connection.activity = Activity::Resting;
+                self.actions.push_back(Action::Rest(id));
+            }
+            Activity::Resting => {}
+        }
         self.push_own(id.index, |out| frame::push_frame(out, Opcode::Ping, b""));
         self.deadlines.arm_ping(id, now);
     }

@@ -246,6 +246,7 @@ impl World {
                 Action::Shutdown(id) => (id, "fin"),
                 Action::Drop { connection, reset: false } => (connection, "closed"),
                 Action::Drop { connection, reset: true } => (connection, "reset"),
+                Action::Rest(id) => (id, "rests"),
             };
             let name = self.by_connection[&(core as u16, id)].clone();
             self.line(&name, word);
