@@ -11,7 +11,7 @@ use crate::limits::App;
 use crate::placement;
 use crate::time::Now;
 use wire::close::{self, Reason};
-use wire::decoder::Event;
+use wire::decoder::{Decoder, Event};
 use wire::frame::{self, Opcode};
 use wire::upgrade::{self, Head, Refusal};
 
@@ -230,12 +230,17 @@ impl Shard {
         let limits = self.settings.limits.decoder();
         let mut input = bytes;
         // Out of the table while its events are handled, since they borrow from it.
-        let mut decoder = std::mem::take(&mut self.connections[index as usize].decoder);
+        let mut unfinished = self.connections[index as usize].unfinished.take();
+        let mut fresh = Decoder::default();
+        let decoder = unfinished.as_deref_mut().unwrap_or(&mut fresh);
         while self.connections[index as usize].phase == Phase::Open {
             match decoder.next(&mut input, &limits) {
                 Ok(Some(event)) => self.handle_event(index, event),
                 Ok(None) => {
-                    self.connections[index as usize].decoder = decoder;
+                    if decoder.is_midway() {
+                        let unfinished = unfinished.unwrap_or_else(|| Box::new(fresh));
+                        self.connections[index as usize].unfinished = Some(unfinished);
+                    }
                     return;
                 }
                 Err(reason) => {
