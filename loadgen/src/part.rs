@@ -9,6 +9,7 @@ use crate::play::broadcast::Broadcast;
 use crate::play::echo::Echo;
 use crate::play::frames::Frames;
 use crate::play::rooms::{Liveliness, Rooms};
+use crate::play::seats::Seats;
 use crate::play::sessions::{Pattern, Sessions};
 use crate::socket::Endpoint;
 use crate::worker::{self, Orders, Plan, Word};
@@ -123,6 +124,7 @@ impl Load {
         let rate = self.rate_per_s.map(|rate| self.part_of(rate, share));
         let mut frames = || Frames::new(self.payload_bytes, &mut random.fork());
         let connections = share.connections;
+        let seats = Seats { room_size: self.room_size, first: share.first_connection };
         match (self.scenario, self.profile) {
             (Scenario::Echo, _) => {
                 let play = Echo::new(connections, rate, self.depth, frames());
@@ -137,13 +139,7 @@ impl Load {
                     click_every_ns: self.click_every_ns,
                     leavers_per_minute: self.leavers_per_minute,
                 };
-                let play = Rooms::new(
-                    connections,
-                    self.room_size,
-                    share.first_connection,
-                    liveliness,
-                    random.fork(),
-                );
+                let play = Rooms::new(connections, seats, liveliness, random.fork());
                 worker::run(plan, play, orders, words);
             }
             (Scenario::Idle | Scenario::ConnectStorm | Scenario::Herd | Scenario::Churn, profile) => {
@@ -153,8 +149,8 @@ impl Load {
                     Scenario::Churn => Pattern::Churn(rate.unwrap_or(1.0)),
                     _ => Pattern::Idle,
                 };
-                let rooms = (profile == Profile::Rooms).then_some((self.room_size, share.first_connection));
-                let play = Sessions::new(connections, pattern, rooms, random.fork());
+                let seats = (profile == Profile::Rooms).then_some(seats);
+                let play = Sessions::new(connections, pattern, seats, random.fork());
                 worker::run(plan, play, orders, words);
             }
         }

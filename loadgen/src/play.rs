@@ -8,6 +8,7 @@ pub mod echo;
 pub mod frames;
 pub mod ledger;
 pub mod rooms;
+pub mod seats;
 pub mod sessions;
 pub mod stamp;
 

@@ -10,6 +10,7 @@ mod heard;
 
 use super::Play;
 use super::ledger::{Arrival, Ledger};
+use super::seats::Seats;
 use crate::clock;
 use crate::gauge::Gauge;
 use crate::io::{End, Io, Phase};
@@ -83,9 +84,7 @@ pub struct Rooms {
     gauge: Gauge,
     clients: Vec<Client>,
     rooms: Vec<Room>,
-    room_size: usize,
-    /// Run-wide number of this worker's first client.
-    first: usize,
+    seats: Seats,
     liveliness: Liveliness,
     timers: BinaryHeap<Reverse<(u64, u32, u16, Deed)>>,
     pongs: Ledger,
@@ -101,13 +100,7 @@ pub struct Rooms {
 }
 
 impl Rooms {
-    pub fn new(
-        connections: usize,
-        room_size: usize,
-        first: usize,
-        liveliness: Liveliness,
-        mut random: fastrand::Rng,
-    ) -> Rooms {
+    pub fn new(connections: usize, seats: Seats, liveliness: Liveliness, mut random: fastrand::Rng) -> Rooms {
         let clients = (0..connections).map(|_| Client {
             device: Device::draw(&mut random),
             burst_ns: 0,
@@ -123,9 +116,8 @@ impl Rooms {
         Rooms {
             gauge: Gauge::default(),
             clients: clients.collect(),
-            rooms: (0..connections.div_ceil(room_size)).map(|_| Room::default()).collect(),
-            room_size,
-            first,
+            rooms: (0..connections.div_ceil(seats.room_size)).map(|_| Room::default()).collect(),
+            seats,
             liveliness,
             timers: BinaryHeap::new(),
             pongs: Ledger::default(),
@@ -138,18 +130,6 @@ impl Rooms {
             has_begun: false,
             is_over: false,
         }
-    }
-
-    fn room_of(&self, connection: u32) -> usize {
-        connection as usize / self.room_size
-    }
-
-    fn is_host(&self, connection: u32) -> bool {
-        (connection as usize).is_multiple_of(self.room_size)
-    }
-
-    fn room_code(&self, connection: u32) -> String {
-        format!("LG{}", self.first / self.room_size + self.room_of(connection))
     }
 
     fn plan(&mut self, at_ns: u64, connection: u32, deed: Deed) {
@@ -235,7 +215,7 @@ impl Rooms {
     }
 
     fn hear_event(&mut self, io: &Io, connection: u32, text: &[u8]) {
-        let room = self.room_of(connection);
+        let room = self.seats.room_of(connection);
         let client = &mut self.clients[connection as usize];
         let events = &mut self.rooms[room].events;
         let arrival =
@@ -258,7 +238,7 @@ impl Rooms {
     }
 
     fn hear_play(&mut self, io: &Io, connection: u32, master_ms: f64, text: &[u8]) {
-        let room = self.room_of(connection);
+        let room = self.seats.room_of(connection);
         let client = &mut self.clients[connection as usize];
         let heard_ms = io.now_ns as f64 / 1e6 + client.device.delay_ms(&mut self.random);
         let conservation = &mut self.gauge.outcome.conservation;
@@ -273,7 +253,7 @@ impl Rooms {
         let client = &mut self.clients[connection as usize];
         if client.state_queries < STATE_QUERIES_MAX {
             client.state_queries += 1;
-            let room = self.room_code(connection);
+            let room = self.seats.code(connection);
             self.say(io, connection, &format!(r#"{{"type":"get_playback_state","roomCode":"{room}"}}"#));
         }
     }
@@ -291,7 +271,7 @@ impl Rooms {
     }
 
     fn act_on(&mut self, io: &mut Io, connection: u32, deed: Deed, due_ns: u64) {
-        let room = self.room_code(connection);
+        let room = self.seats.code(connection);
         match deed {
             Deed::Ping => self.ping(io, connection, due_ns),
             Deed::AskAgain => {
@@ -323,7 +303,7 @@ impl Rooms {
             }
             Deed::SayLoading | Deed::SayReady => {
                 let flag = deed == Deed::SayReady;
-                let check = self.rooms[self.room_of(connection)].check_id.clone();
+                let check = self.rooms[self.seats.room_of(connection)].check_id.clone();
                 let text = format!(
                     r#"{{"type":"device_health_check_response","roomCode":"{room}","checkId":"{check}","audioLoaded":{flag},"deviceReady":{flag},"rttMs":30}}"#
                 );
@@ -335,7 +315,7 @@ impl Rooms {
                 }
             }
             Deed::SayHealthy => {
-                let check = &self.rooms[self.room_of(connection)].check_id;
+                let check = &self.rooms[self.seats.room_of(connection)].check_id;
                 let text = format!(
                     r#"{{"type":"device_health_check_response","checkId":"{check}","audioLoaded":true,"deviceReady":true}}"#
                 );
@@ -381,15 +361,11 @@ impl Rooms {
 
 impl Play for Rooms {
     fn path(&self, connection: u32) -> Option<String> {
-        let user = self.first + connection as usize;
-        Some(format!("/ws/sync?roomCode={}&userId=u{user}", self.room_code(connection)))
+        Some(self.seats.path(connection))
     }
 
     fn opened(&mut self, io: &mut Io, connection: u32) {
-        let room = self.room_code(connection);
-        let user = self.first + connection as usize;
-        let host = user - connection as usize % self.room_size;
-        let join = format!(r#"{{"type":"join","roomCode":"{room}","userId":"u{user}","hostId":"u{host}"}}"#);
+        let join = self.seats.join(connection, self.seats.host_of(connection));
         self.say(io, connection, &join);
         // Until the load begins there are members and no cadence: else a server that is still taking connections
         // in would be loaded by the first ones.
@@ -412,7 +388,7 @@ impl Play for Rooms {
         match &*heard.kind {
             "time_pong" => self.hear_pong(io, connection, &heard),
             "joined" => {
-                let end = self.rooms[self.room_of(connection)].events.end();
+                let end = self.rooms[self.seats.room_of(connection)].events.end();
                 let client = &mut self.clients[connection as usize];
                 client.is_member = true;
                 // Where events are under way, only the first one heard tells where this stay begins.
@@ -422,7 +398,7 @@ impl Play for Rooms {
             "PLAY_SYNC" => self.clients[connection as usize].is_playing = true,
             "PREPARE_TRACK" => {
                 self.hear_event(io, connection, payload);
-                let room = self.room_of(connection);
+                let room = self.seats.room_of(connection);
                 self.rooms[room].check_id = heard.check_id.as_deref().unwrap_or_default().to_owned();
                 let loaded_ns = io.now_ns + self.random.u64(LOADS_AFTER_NS);
                 self.plan(io.now_ns + 5 * MS, connection, Deed::SayLoading);
@@ -481,7 +457,7 @@ impl Play for Rooms {
                 continue;
             }
             self.take_up(io, connection);
-            if self.is_host(connection) {
+            if self.seats.host_of(connection) == connection {
                 let first_ns = now_ns + self.random.u64(..self.liveliness.click_every_ns);
                 self.plan(first_ns, connection, Deed::Click);
             } else if self.liveliness.leavers_per_minute > 0.0 {
@@ -522,7 +498,7 @@ impl Play for Rooms {
     fn conclude(&mut self, io: &Io, is_silent: bool) {
         let mut events_owed = self.events.missing;
         for (connection, client) in self.clients.iter().enumerate() {
-            let end = self.rooms[connection / self.room_size].events.end();
+            let end = self.rooms[self.seats.room_of(connection as u32)].events.end();
             if client.is_member && client.next_event != UNKNOWN && io.is_open(connection as u32) {
                 events_owed += u64::from(end - client.next_event);
             }

@@ -3,6 +3,7 @@
 //! With the rooms profile each connection joins its room, and it counts as made when `joined` has come.
 
 use super::Play;
+use super::seats::Seats;
 use crate::gauge::Gauge;
 use crate::io::{End, Io, Phase};
 use crate::schedule::{Due, Pace};
@@ -33,18 +34,18 @@ pub struct Sessions {
     returns: BinaryHeap<Reverse<(u64, u32)>>,
     pace: Option<Pace>,
     drops_at_ns: u64,
-    /// Members of a room, and the number of the first, if rooms are joined.
-    rooms: Option<(usize, usize)>,
+    /// If rooms are joined.
+    seats: Option<Seats>,
     waiting: u64,
     is_over: bool,
 }
 
 impl Sessions {
-    /// `rooms`: members of each room, and the run-wide number of this worker's first connection.
+    /// With `seats` all join their rooms.
     pub fn new(
         connections: usize,
         pattern: Pattern,
-        rooms: Option<(usize, usize)>,
+        seats: Option<Seats>,
         random: fastrand::Rng,
     ) -> Sessions {
         Sessions {
@@ -55,16 +56,10 @@ impl Sessions {
             returns: BinaryHeap::new(),
             pace: None,
             drops_at_ns: u64::MAX,
-            rooms,
+            seats,
             waiting: 0,
             is_over: false,
         }
-    }
-
-    fn names(&self, connection: u32) -> Option<(String, usize)> {
-        let (room_size, first) = self.rooms?;
-        let number = first + connection as usize;
-        Some((format!("LG{}", number / room_size), number))
     }
 
     fn connect(&mut self, io: &mut Io, connection: u32, meant_ns: u64) {
@@ -101,8 +96,7 @@ impl Sessions {
 
 impl Play for Sessions {
     fn path(&self, connection: u32) -> Option<String> {
-        let (room, user) = self.names(connection)?;
-        Some(format!("/ws/sync?roomCode={room}&userId=u{user}"))
+        self.seats.map(|seats| seats.path(connection))
     }
 
     fn wants_connections(&self) -> bool {
@@ -110,10 +104,9 @@ impl Play for Sessions {
     }
 
     fn opened(&mut self, io: &mut Io, connection: u32) {
-        match self.names(connection) {
-            Some((room, user)) => {
-                let join =
-                    format!(r#"{{"type":"join","roomCode":"{room}","userId":"u{user}","hostId":"u{user}"}}"#);
+        match self.seats {
+            Some(seats) => {
+                let join = seats.join(connection, connection);
                 io.send(connection, Opcode::Text, join.as_bytes());
                 self.gauge.outcome.messages.sent += 1;
                 self.gauge.second.sent += 1;
