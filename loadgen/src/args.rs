@@ -94,6 +94,11 @@ impl Scenario {
             Scenario::SlowReader => "slow-reader",
         }
     }
+
+    /// Connections are the load, not messages.
+    pub fn is_connecting(self) -> bool {
+        matches!(self, Scenario::ConnectStorm | Scenario::Herd | Scenario::Churn)
+    }
 }
 
 /// What the server speaks.

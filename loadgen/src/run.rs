@@ -98,7 +98,8 @@ impl Run {
             stalled,
             click_every_ns: args.click_every.as_nanos() as u64,
             leavers_per_minute: args.leavers / 100.0,
-            warmup_ns: args.warmup.as_nanos() as u64,
+            // A storm is measured from its first connection on.
+            warmup_ns: if scenario == Scenario::ConnectStorm { 0 } else { args.warmup.as_nanos() as u64 },
             duration_ns: args.duration.as_nanos() as u64,
             sources: args.source.clone(),
             seed: args.seed.unwrap_or_else(|| fastrand::u64(..1 << 32)),
@@ -213,6 +214,10 @@ impl Run {
         progress: &mut Progress,
     ) -> Result<Watched, Failure> {
         self.await_ready(heard, workers, progress)?;
+        // Without a warm-up both sides are still until the window begins. Reading takes a while, in which they
+        // would have begun.
+        let is_still = self.load.warmup_ns == 0;
+        let before = is_still.then(|| Reading::take(&self.server_pids, &crew.pids())).transpose()?;
         let lead_ns = if matches!(crew, Crew::Threads { .. }) { LEAD_NS } else { LEAD_OF_PROCESSES_NS };
         let go_ns = clock::now_ns() + lead_ns;
         let (from_ns, to_ns) =
@@ -221,7 +226,7 @@ impl Run {
         let mut watched = Watched {
             outcome: Outcome::default(),
             seconds: BTreeMap::new(),
-            from: Reading::default(),
+            from: before.map(|it| Reading { at_ns: from_ns, ..it }).unwrap_or_default(),
             to: Reading::default(),
         };
         let mut heard_of: BTreeMap<u64, usize> = BTreeMap::new();
@@ -389,7 +394,7 @@ impl Measured<'_> {
         let share = |part: u64| 100.0 * part as f64 / machine_cpu.total_ns.max(1) as f64;
         let window = outcome.window.clone();
         // What is paid for: deliveries, or connections where they are the load.
-        let units = if is_connecting(load.scenario) { window.made } else { window.received };
+        let units = if load.scenario.is_connecting() { window.made } else { window.received };
         let per_unit = |ns: f64| (units > 0).then(|| ns / units as f64);
         let machine_ns = machine::used_ns(&self.from.machine_ns, &self.to.machine_ns);
         // Both sides read their clocks on their own, so CPU is taken as a share of time.
@@ -488,11 +493,6 @@ impl Measured<'_> {
         });
         points.collect()
     }
-}
-
-/// Connections are the load, not messages.
-pub fn is_connecting(scenario: Scenario) -> bool {
-    matches!(scenario, Scenario::ConnectStorm | Scenario::Herd | Scenario::Churn)
 }
 
 fn latencies(outcome: &mut Outcome) -> BTreeMap<String, Percentiles> {

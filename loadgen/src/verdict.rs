@@ -4,7 +4,6 @@ use crate::args::Scenario;
 use crate::outcome::{Measure, Outcome};
 use crate::part::Load;
 use crate::result::{Bound, RunResult, Server};
-use crate::run::is_connecting;
 use crate::slo::Slo;
 
 /// Busy from here on, as a share of one CPU.
@@ -93,7 +92,7 @@ pub fn void_reasons(load: &Load, slo: &[Slo], result: &RunResult, outcome: &Outc
 
 fn rates(load: &Load, result: &RunResult, void: &mut impl FnMut(bool, String)) {
     let (offered, achieved) = (result.offered_per_s, result.achieved_per_s);
-    let is_connecting = is_connecting(load.scenario);
+    let is_connecting = load.scenario.is_connecting();
     let is_open = load.rate_per_s.is_some() && load.scenario != Scenario::Idle;
     // A storm and a herd are a number of connections, judged below.
     if is_open && !(is_connecting && load.scenario != Scenario::Churn) {

@@ -215,12 +215,13 @@ impl<P: Play> Worker<'_, P> {
         let gauge = self.play.gauge();
         (gauge.origin_ns, gauge.from_ns, gauge.to_ns) = (go_ns, from_ns, to_ns);
         gauge.second = Second::default();
+        // Without a warm-up the first messages are in the account too.
+        let mut cpu = (self.io.now_ns >= from_ns).then(|| self.account());
         self.play.begin(&mut self.io);
         let mut second_ends_ns = go_ns + SECOND_NS;
-        let mut cpu = None;
         while self.io.now_ns < to_ns {
             if cpu.is_none() && self.io.now_ns >= from_ns {
-                cpu = Some((thread_cpu_ns(), self.io.now_ns, self.io.enters()));
+                cpu = Some(self.account());
             }
             let boundary_ns = if cpu.is_none() { from_ns } else { to_ns };
             self.turn(second_ends_ns.min(boundary_ns))?;
@@ -237,6 +238,11 @@ impl<P: Play> Worker<'_, P> {
             window.enters = self.io.enters() - enters;
         }
         Ok(())
+    }
+
+    /// CPU time used, the time, and calls of the ring.
+    fn account(&self) -> (u64, u64, u64) {
+        (thread_cpu_ns(), self.io.now_ns, self.io.enters())
     }
 
     fn tell_second(&mut self) {
