@@ -3,7 +3,7 @@
 //! Rounds alternate their direction, so that what drifts drifts for all. Ratios are to the first server, by
 //! rounds.
 
-use crate::args::BenchArgs;
+use crate::args::{BenchArgs, Scenario};
 use crate::clock;
 use crate::exit::{Exit, Failure};
 use crate::machine::Host;
@@ -21,8 +21,9 @@ pub fn bench(args: &BenchArgs) -> Result<BenchResult, Failure> {
     if args.rounds < 6 {
         return Err(Failure::usage("--rounds: at least 6; fewer have no 95 % interval"));
     }
-    let profile = Run::new(args.scenario, &[], &args.load)?.load.profile;
-    let targets = args.targets.iter().map(|it| Target::parse(it, profile)).collect::<Result<Vec<_>, _>>()?;
+    let load = Run::new(args.scenario, &[], &args.load)?.load;
+    let targets =
+        args.targets.iter().map(|it| Target::parse(it, load.profile)).collect::<Result<Vec<_>, _>>()?;
     let started_unix_s = (clock::unix_ms() / 1e3) as u64;
     let mut trials: Vec<Vec<RunResult>> = targets.iter().map(|_| Vec::new()).collect();
     let mut voids: Vec<Vec<String>> = targets.iter().map(|_| Vec::new()).collect();
@@ -48,8 +49,12 @@ pub fn bench(args: &BenchArgs) -> Result<BenchResult, Failure> {
         closed_loop,
         connections: args.load.conns,
         payload_bytes: args.load.payload,
-        rate_per_s: (!closed_loop).then_some(args.load.rate).flatten(),
-        metric: args.metric.title().to_owned(),
+        rate_per_s: match args.scenario {
+            Scenario::ConnectStorm => load.connect_rate,
+            Scenario::Churn => load.rate_per_s,
+            _ => (!closed_loop).then_some(args.load.rate).flatten(),
+        },
+        metric: args.metric.title(args.scenario).to_owned(),
         rounds: args.rounds,
         servers,
         host: Host::read(),
@@ -87,9 +92,7 @@ fn summary(
         let numbers: Vec<f64> = runs.iter().filter_map(number).collect();
         (!numbers.is_empty()).then(|| median(&numbers))
     };
-    let response = |number: fn(&crate::result::Percentiles) -> f64| {
-        middle(&|run| run.latency_us.get("response").filter(|it| it.count > 0).map(number))
-    };
+    let response = |number: fn(&crate::result::Percentiles) -> f64| middle(&|run| run.response().map(number));
     let values = |runs: &[RunResult]| -> Vec<f64> {
         runs.iter().filter_map(|run| args.metric.of(run)).filter(|value| *value > 0.0).collect()
     };
@@ -122,13 +125,14 @@ fn summary(
 /// The row for people.
 pub fn render(result: &BenchResult) -> String {
     let mut out = format!("{} ({})\n", result.name, result.metric);
+    let unit = if result.is_connecting() { "connection" } else { "delivery" };
     for it in &result.servers {
         let ratio = match (it.ratio, it.ratio_low, it.ratio_high) {
             (Some(ratio), Some(low), Some(high)) => format!("{ratio:.3} ({low:.3} to {high:.3})"),
             _ => "no ratio".to_owned(),
         };
         out += &format!(
-            "{:<24} {:>9} a delivery, {:>8}/s, p50 {:>8}, p99 {:>8}, p99.9 {:>8}; {ratio}; {} void\n",
+            "{:<24} {:>9} a {unit}, {:>8}/s, p50 {:>8}, p99 {:>8}, p99.9 {:>8}; {ratio}; {} void\n",
             it.title,
             text::cost(it.server_ns_per_message),
             it.achieved_per_s.map_or_else(|| "-".to_owned(), text::count),

@@ -45,7 +45,7 @@ pub fn compare(args: &CompareArgs) -> Result<CompareResult, Failure> {
         scenario: args.scenario.name().to_owned(),
         a: targets[0].title().to_owned(),
         b: targets[1].title().to_owned(),
-        metric: args.metric.title().to_owned(),
+        metric: args.metric.title(args.scenario).to_owned(),
         unit: args.metric.unit().to_owned(),
         a_median: statistics::median(&a_values),
         b_median: statistics::median(&b_values),
@@ -71,7 +71,7 @@ fn measure(args: &CompareArgs, target: &Target, void_trials: &mut Vec<String>) -
         let result = trial::play(args.scenario, target, &args.load, &[])?;
         if result.valid {
             return args.metric.of(&result).filter(|value| *value > 0.0).ok_or_else(|| {
-                Failure::usage(format!("{}: a trial has no such number", args.metric.title()))
+                Failure::usage(format!("{}: a trial has no such number", args.metric.title(args.scenario)))
             });
         }
         let reason = format!("{}: {}", target.title(), result.void_reasons.join("; "));

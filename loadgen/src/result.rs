@@ -1,7 +1,9 @@
 //! A run's result: what `--json` writes and reports are made from. loadgen/schema/result.json describes it.
 
+use crate::args::Scenario;
 use crate::machine::Host;
 use crate::outcome::{Connections, Conservation, Messages};
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -46,6 +48,14 @@ pub struct RunResult {
     pub seed: u64,
     pub version: String,
     pub started_unix_s: u64,
+}
+
+impl RunResult {
+    /// Responses, or connects where connections are the load.
+    pub fn response(&self) -> Option<&Percentiles> {
+        let some = |name| self.latency_us.get(name).filter(|it| it.count > 0);
+        some("response").or_else(|| some("connect"))
+    }
 }
 
 /// Who was the bottleneck.
@@ -273,7 +283,8 @@ pub struct BenchResult {
     pub closed_loop: bool,
     pub connections: usize,
     pub payload_bytes: usize,
-    /// Null for closed loops and for rooms, whose rate is their clients'.
+    /// Messages, or connections where they are the load. Null for closed loops, for rooms, whose rate is their
+    /// clients', and where all connect at once.
     pub rate_per_s: Option<f64>,
     /// What ratios are of.
     pub metric: String,
@@ -284,6 +295,13 @@ pub struct BenchResult {
     pub args: Vec<String>,
     pub version: String,
     pub started_unix_s: u64,
+}
+
+impl BenchResult {
+    /// Connections are the load, not messages.
+    pub fn is_connecting(&self) -> bool {
+        Scenario::from_str(&self.scenario, false).is_ok_and(Scenario::is_connecting)
+    }
 }
 
 /// Medians over the trials that count; null where there is none.

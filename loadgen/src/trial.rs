@@ -24,7 +24,7 @@ pub fn play(
 impl Metric {
     /// A trial's number; `None` if it has none.
     pub fn of(self, result: &RunResult) -> Option<f64> {
-        let response = result.latency_us.get("response");
+        let response = result.response();
         match self {
             Metric::ServerCost => result.cost.server_ns_per_message,
             Metric::MachineCost => result.cost.machine_ns_per_message,
@@ -35,14 +35,19 @@ impl Metric {
         }
     }
 
-    pub fn title(self) -> &'static str {
-        match self {
-            Metric::ServerCost => "server CPU a delivery",
-            Metric::MachineCost => "machine CPU less the generator's a delivery",
-            Metric::P99 => "response p99",
-            Metric::P50 => "response p50",
-            Metric::Rate => "deliveries a second",
-            Metric::Rss => "resident memory",
+    pub fn title(self, scenario: Scenario) -> &'static str {
+        match (self, scenario.is_connecting()) {
+            (Metric::ServerCost, false) => "server CPU a delivery",
+            (Metric::ServerCost, true) => "server CPU a connection",
+            (Metric::MachineCost, false) => "machine CPU less the generator's a delivery",
+            (Metric::MachineCost, true) => "machine CPU less the generator's a connection",
+            (Metric::P99, false) => "response p99",
+            (Metric::P99, true) => "connect p99",
+            (Metric::P50, false) => "response p50",
+            (Metric::P50, true) => "connect p50",
+            (Metric::Rate, false) => "deliveries a second",
+            (Metric::Rate, true) => "connections a second",
+            (Metric::Rss, _) => "resident memory",
         }
     }
 

@@ -11,7 +11,7 @@ mod run;
 
 use super::Named;
 use super::svg::escape;
-use crate::args::Metric;
+use crate::args::{Metric, Scenario};
 use crate::machine::Host;
 use crate::result::{BenchResult, CompareResult, MemResult, RunResult, SearchResult, StartResult};
 use clap::ValueEnum;
@@ -116,7 +116,9 @@ fn figure(out: &mut String, title: &str, hint: &str, plot: &str) {
 
 /// Which way a metric is good, by the title that results have it under.
 fn better(title: &str) -> &'static str {
-    let metric = Metric::value_variants().iter().find(|it| it.title() == title);
+    let has_title =
+        |metric: &Metric| Scenario::value_variants().iter().any(|scenario| metric.title(*scenario) == title);
+    let metric = Metric::value_variants().iter().find(|it| has_title(it));
     if metric.is_none_or(|it| it.more_is_worse()) { "lower is better" } else { "higher is better" }
 }
 

@@ -43,9 +43,12 @@ fn or_dash(number: Option<f64>, show: fn(f64) -> String) -> String {
 }
 
 fn write_row(out: &mut String, row: &BenchResult) {
+    let is_connecting = row.is_connecting();
     let kind = match (row.closed_loop, row.rate_per_s) {
         (true, _) => "closed loop".to_owned(),
+        (false, Some(rate)) if is_connecting => format!("{} connections/s", text::count(rate)),
         (false, Some(rate)) => format!("{} messages/s", text::count(rate)),
+        (false, None) if is_connecting => "all at once".to_owned(),
         (false, None) => "the clients' own cadence".to_owned(),
     };
     let _ = writeln!(
@@ -60,9 +63,10 @@ fn write_row(out: &mut String, row: &BenchResult) {
         );
         let _ = writeln!(out, "| --- | ---: | ---: | ---: | ---: | ---: | --- | ---: |");
     } else {
+        let each = if is_connecting { "a connection" } else { "each" };
         let _ = writeln!(
             out,
-            "| server | server CPU each | ratio | machine CPU each | p50 | p99 | p99.9 | RSS | void |"
+            "| server | server CPU {each} | ratio | machine CPU {each} | p50 | p99 | p99.9 | RSS | void |"
         );
         let _ = writeln!(out, "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
     }
@@ -128,8 +132,7 @@ fn write_runs(out: &mut String, runs: &[RunResult]) {
     );
     let _ = writeln!(out, "| --- | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |");
     for run in runs {
-        let response =
-            run.latency_us.get("response").or(run.latency_us.get("connect")).copied().unwrap_or_default();
+        let response = run.response().copied().unwrap_or_default();
         let valid = if run.valid { "yes".to_owned() } else { format!("no: {}", run.void_reasons.join("; ")) };
         let cells = [
             run.scenario.clone(),

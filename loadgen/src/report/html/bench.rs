@@ -58,7 +58,8 @@ fn write_row(out: &mut String, row: &BenchResult) {
             ]
         })
         .collect();
-    let head = ["server", "server CPU each", "a second", "p50", "p99", "p99.9", "RSS", "void trials"];
+    let each = if row.is_connecting() { "server CPU a connection" } else { "server CPU each" };
+    let head = ["server", each, "a second", "p50", "p99", "p99.9", "RSS", "void trials"];
     table(out, &head, &cells);
     out.push_str("</section>\n");
 }

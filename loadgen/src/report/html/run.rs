@@ -46,12 +46,6 @@ pub fn losses(run: &RunResult) -> Vec<String> {
     counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect()
 }
 
-/// Response, or connect where connections are the load.
-fn response(run: &RunResult) -> Percentiles {
-    let chosen = run.latency_us.get("response").filter(|it| it.count > 0).or(run.latency_us.get("connect"));
-    chosen.copied().unwrap_or_default()
-}
-
 fn validity(run: &RunResult) -> String {
     let mut cell = if run.valid {
         "<span class=\"good\">valid</span>".to_owned()
@@ -85,7 +79,7 @@ pub fn write_summary(out: &mut String, runs: &[(String, RunResult)]) {
                 validity(run),
                 run.bound.name().to_owned(),
                 format!("{} / {}", text::count(run.achieved_per_s), text::count(run.offered_per_s)),
-                percentiles(response(run)),
+                percentiles(run.response().copied().unwrap_or_default()),
                 percentiles(run.latency_us.get("service").copied().unwrap_or_default()),
                 text::cost(run.cost.server_ns_per_message),
                 run.server.map_or_else(|| "-".to_owned(), |it| format!("{:.0} %", it.cpu_percent)),
