@@ -157,7 +157,7 @@ impl Io {
         self.phase(connection) == Phase::Open
     }
 
-    /// This connection will not read once it is open.
+    /// This connection will not read once it is open and its play has no more need.
     pub fn stall(&mut self, connection: u32) {
         self.connections[connection as usize].is_stalled = true;
     }
@@ -278,12 +278,12 @@ impl Io {
         );
         self.connections[connection as usize].phase = Phase::Upgrading;
         self.append(connection, |out, _| out.extend_from_slice(request.as_bytes()));
-        self.receive(connection)
+        self.receive(connection, play)
     }
 
-    fn receive(&mut self, connection: u32) -> io::Result<()> {
+    fn receive<P: Play>(&mut self, connection: u32, play: &P) -> io::Result<()> {
         let it = &mut self.connections[connection as usize];
-        if it.phase == Phase::Open && it.is_stalled {
+        if it.phase == Phase::Open && it.is_stalled && play.may_stall(connection) {
             return Ok(());
         }
         it.is_receiving = true;
@@ -317,7 +317,7 @@ impl Io {
             // All buffers are in use; they are given back within this turn.
             result if result == -libc::ENOBUFS || result > 0 => {
                 if matches!(it.phase, Phase::Open | Phase::Upgrading) {
-                    return self.receive(connection);
+                    return self.receive(connection, play);
                 }
                 self.finish_if_quiet(connection, play);
             }

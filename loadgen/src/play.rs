@@ -26,6 +26,16 @@ pub trait Play {
         true
     }
 
+    /// Connections that are where the load wants them before it begins: open, or further.
+    fn ready(&self, io: &Io) -> u64 {
+        io.open
+    }
+
+    /// True once an open connection that is to stall has heard all it needs and is read no more.
+    fn may_stall(&self, _connection: u32) -> bool {
+        true
+    }
+
     fn opened(&mut self, io: &mut Io, connection: u32);
 
     fn message(&mut self, io: &mut Io, connection: u32, is_text: bool, payload: &[u8]);

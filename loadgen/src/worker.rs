@@ -157,12 +157,17 @@ impl<P: Play> Worker<'_, P> {
         self.io.flush().map_err(broken)
     }
 
+    /// Connects all, and returns when they are where the play wants them.
     fn connect(&mut self) -> Result<(), Failure> {
         let all = self.plan.connections as u64;
         let start_ns = self.io.now_ns;
         let (mut started, mut told_ns) = (0, start_ns);
         let mut progress = (0, start_ns);
-        while self.io.open < all {
+        loop {
+            let ready = self.play.ready(&self.io);
+            if ready >= all {
+                return Ok(());
+            }
             let allowed = match self.plan.connect_rate {
                 Some(rate) => ((self.io.now_ns - start_ns) as f64 * rate / 1e9) as u64 + 1,
                 None => all,
@@ -175,25 +180,24 @@ impl<P: Play> Worker<'_, P> {
             }
             self.turn(self.io.now_ns + 2_000_000)?;
             if let Some((reason, _)) = self.io.failed.iter().next() {
-                let line = format!("{reason} (connection {} of {all})", self.io.open + 1);
+                let line = format!("{reason} (connection {} of {all})", ready + 1);
                 return Err((line, true));
             }
             if let Some((reason, count)) = self.io.lost.iter().next() {
                 return Err((format!("{count} connections were lost while connecting: {reason}"), true));
             }
-            if self.io.open > progress.0 {
-                progress = (self.io.open, self.io.now_ns);
+            if ready > progress.0 {
+                progress = (ready, self.io.now_ns);
             }
-            if self.io.now_ns - progress.1 > CONNECT_NS_MAX && self.io.pending > 0 {
-                let line = format!("no answer for 10 s (connection {} of {all})", self.io.open + 1);
+            if self.io.now_ns - progress.1 > CONNECT_NS_MAX && started > ready {
+                let line = format!("no answer for 10 s (connection {} of {all})", ready + 1);
                 return Err((line, true));
             }
             if self.io.now_ns - told_ns > SECOND_NS / 5 {
                 told_ns = self.io.now_ns;
-                self.say(Word::Connecting(self.io.open));
+                self.say(Word::Connecting(ready));
             }
         }
-        Ok(())
     }
 
     fn wait_for_go(&mut self) -> Result<u64, Failure> {
