@@ -69,6 +69,8 @@ pub enum Scenario {
     Broadcast,
     /// The real protocol at the real clients' cadence
     Rooms,
+    /// Members of rooms speak, everyone in the room hears: the room protocol's SEEK
+    Chatter,
     /// Connections and nothing else
     Idle,
     /// All connect, at --connect-rate or all at once
@@ -87,6 +89,7 @@ impl Scenario {
             Scenario::Echo => "echo",
             Scenario::Broadcast => "broadcast",
             Scenario::Rooms => "rooms",
+            Scenario::Chatter => "chatter",
             Scenario::Idle => "idle",
             Scenario::ConnectStorm => "connect-storm",
             Scenario::Herd => "herd",
@@ -141,7 +144,8 @@ pub struct LoadArgs {
     /// Open loop: messages a second in all [default: 1000]; churn: connections a second [default: 100]
     #[arg(long, value_name = "PER_S")]
     pub rate: Option<f64>,
-    /// Closed loop, for throughput only: echo keeps --depth in flight, broadcast plays rounds
+    /// Closed loop, for throughput only: echo keeps --depth in flight, broadcast and each room of chatter play
+    /// rounds
     #[arg(long, conflicts_with = "rate")]
     pub closed: bool,
     /// Echo: messages in flight on a connection at most
@@ -159,9 +163,12 @@ pub struct LoadArgs {
     /// Connections a second while connecting [default: as fast as they are answered]
     #[arg(long, value_name = "PER_S")]
     pub connect_rate: Option<f64>,
-    /// Share of connections that stop reading (slow-reader)
-    #[arg(long, value_name = "PERCENT", default_value_t = 10.0)]
-    pub slow_share: f64,
+    /// Chatter: members of each room that speak, the first ones [default: all that read]
+    #[arg(long, value_name = "N")]
+    pub speakers: Option<usize>,
+    /// Share of connections that stop reading [default: slow-reader 10, chatter 0: the last of each room]
+    #[arg(long, value_name = "PERCENT")]
+    pub slow_share: Option<f64>,
     /// Rooms: mean time between a host's clicks
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
     pub click_every: Duration,

@@ -6,6 +6,8 @@
 use crate::args::{Profile, Scenario};
 use crate::exit::Failure;
 use crate::play::broadcast::Broadcast;
+use crate::play::chatter::Chatter;
+use crate::play::chatter::roles::Roles;
 use crate::play::echo::Echo;
 use crate::play::frames::Frames;
 use crate::play::rooms::{Liveliness, Rooms};
@@ -36,6 +38,8 @@ pub struct Load {
     pub payload_bytes: usize,
     pub connect_rate: Option<f64>,
     pub stalled: usize,
+    /// Chatter's.
+    pub roles: Roles,
     pub click_every_ns: u64,
     pub leavers_per_minute: f64,
     pub warmup_ns: u64,
@@ -103,17 +107,24 @@ impl Load {
             }
         };
         let mut random = fastrand::Rng::with_seed(self.seed.wrapping_add(share.worker as u64));
+        let connections = share.connections;
+        let seats = Seats { room_size: self.room_size, first: share.first_connection };
         let stalled = self.part_of(self.stalled as f64, share).round() as usize;
         // In rooms they are spread, so that each has some; in one audience they are the first.
         let spread = |nth: usize| match self.profile {
             Profile::Rooms => ((nth + 1) * share.connections / stalled - 1) as u32,
             _ => nth as u32,
         };
+        let is_chatter = self.scenario == Scenario::Chatter;
         let plan = Plan {
             worker: share.worker,
             cpu: share.cpu,
-            connections: share.connections,
-            stalled: (0..stalled).map(spread).collect(),
+            connections,
+            stalled: if is_chatter {
+                self.roles.silent(seats, connections)
+            } else {
+                (0..stalled).map(spread).collect()
+            },
             endpoints,
             connect_rate: self.connect_rate.map(|rate| self.part_of(rate, share)),
             buffer_bytes: (self.payload_bytes * 2).next_power_of_two().clamp(16 * 1024, 256 * 1024),
@@ -123,8 +134,6 @@ impl Load {
         };
         let rate = self.rate_per_s.map(|rate| self.part_of(rate, share));
         let mut frames = || Frames::new(self.payload_bytes, &mut random.fork());
-        let connections = share.connections;
-        let seats = Seats { room_size: self.room_size, first: share.first_connection };
         match (self.scenario, self.profile) {
             (Scenario::Echo, _) => {
                 let play = Echo::new(connections, rate, self.depth, frames());
@@ -133,6 +142,12 @@ impl Load {
             (Scenario::Broadcast, _) | (Scenario::SlowReader, Profile::Broadcast | Profile::Echo) => {
                 let play = Broadcast::new(connections, stalled, rate, frames());
                 worker::run(plan, play, orders, words);
+            }
+            (Scenario::Chatter, _) => {
+                let speakers = |connections| self.roles.speakers_of(self.room_size, connections) as f64;
+                let rate = self.rate_per_s;
+                let rate = rate.map(|rate| rate * speakers(connections) / speakers(self.connections));
+                worker::run(plan, Chatter::new(connections, seats, self.roles, rate), orders, words);
             }
             (Scenario::Rooms, _) | (Scenario::SlowReader, Profile::Rooms) => {
                 let liveliness = Liveliness {

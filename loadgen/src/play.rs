@@ -4,6 +4,7 @@
 //! turn for what is due. It measures into its [`Gauge`].
 
 pub mod broadcast;
+pub mod chatter;
 pub mod echo;
 pub mod frames;
 pub mod ledger;

@@ -6,6 +6,7 @@ use crate::exit::{Exit, Failure};
 use crate::machine::{self, Host, MachineCpu};
 use crate::outcome::{Measure, Outcome, Second};
 use crate::part::{Crew, Load, Part, Share};
+use crate::play::chatter::roles::Roles;
 use crate::play::{broadcast, stamp};
 use crate::progress::Progress;
 use crate::result::{Cost, Generator, Machine, Percentiles, RunResult, SeriesPoint, Server, SloVerdict};
@@ -23,6 +24,7 @@ const LEAD_NS: u64 = 6_000_000;
 const LEAD_OF_PROCESSES_NS: u64 = 100_000_000;
 const RATE_DEFAULT: f64 = 1_000.0;
 const CHURN_RATE_DEFAULT: f64 = 100.0;
+const SLOW_SHARE_DEFAULT: f64 = 10.0;
 
 /// A load with all defaults decided.
 pub struct Run {
@@ -40,7 +42,7 @@ impl Run {
     /// Checks arguments against each other, and decides what they leave open.
     pub fn new(scenario: Scenario, urls: &[String], args: &LoadArgs) -> Result<Run, Failure> {
         let profile = args.profile.unwrap_or(match scenario {
-            Scenario::Rooms => Profile::Rooms,
+            Scenario::Rooms | Scenario::Chatter => Profile::Rooms,
             Scenario::Broadcast | Scenario::SlowReader => Profile::Broadcast,
             _ => Profile::Echo,
         });
@@ -57,14 +59,17 @@ impl Run {
         wrong(args.connect_rate.is_some_and(|rate| !(rate > 0.0 && rate < 1e9)), "--connect-rate: above 0")?;
         wrong(args.duration.is_zero(), "--duration: above 0")?;
         wrong(args.click_every.is_zero(), "--click-every: above 0")?;
-        wrong(!(0.0..100.0).contains(&args.slow_share), "--slow-share: 0 to under 100 percent")?;
+        let slow_share_default = if scenario == Scenario::Chatter { 0.0 } else { SLOW_SHARE_DEFAULT };
+        let slow_share = args.slow_share.unwrap_or(slow_share_default);
+        wrong(!(0.0..100.0).contains(&slow_share), "--slow-share: 0 to under 100 percent")?;
         wrong(!(0.0..=100_000.0).contains(&args.leavers), "--leavers: 0 or more percent")?;
         wrong(
-            args.closed && !matches!(scenario, Scenario::Echo | Scenario::Broadcast),
-            "--closed: for echo and broadcast only",
+            args.closed && !matches!(scenario, Scenario::Echo | Scenario::Broadcast | Scenario::Chatter),
+            "--closed: for echo, broadcast and chatter only",
         )?;
-        let has_rate = matches!(scenario, Scenario::Echo | Scenario::Broadcast | Scenario::Churn)
-            || (scenario == Scenario::SlowReader && !is_rooms);
+        let has_rate =
+            matches!(scenario, Scenario::Echo | Scenario::Broadcast | Scenario::Chatter | Scenario::Churn)
+                || (scenario == Scenario::SlowReader && !is_rooms);
         wrong(
             args.rate.is_some() && !has_rate,
             "--rate: not here; rooms have their clients' cadence, storms --connect-rate",
@@ -78,9 +83,19 @@ impl Run {
             is_rooms && matches!(scenario, Scenario::Echo | Scenario::Broadcast),
             "--profile rooms: not for echo and broadcast, whose messages are their own",
         )?;
+        let room_size = args.rooms.map_or(args.room_size, |rooms| args.conns.div_ceil(rooms));
+        let roles = Roles { speakers: args.speakers, silent_percent: slow_share };
+        wrong(args.speakers == Some(0), "--speakers: at least 1")?;
+        if scenario == Scenario::Chatter {
+            wrong(!is_rooms, "--profile: chatter speaks the room protocol")?;
+            wrong(urls.len() > 1, "chatter: one target, as the members of a room meet on one server")?;
+            roles.refuse(room_size, args.conns).map_err(Failure::usage)?;
+        } else {
+            wrong(args.speakers.is_some(), "--speakers: for chatter only")?;
+        }
         let stalled = match scenario {
             Scenario::SlowReader => {
-                ((args.conns as f64 * args.slow_share / 100.0).ceil() as usize).min(args.conns - 1)
+                ((args.conns as f64 * slow_share / 100.0).ceil() as usize).min(args.conns - 1)
             }
             _ => 0,
         };
@@ -90,12 +105,13 @@ impl Run {
             profile,
             urls: urls.to_vec(),
             connections: args.conns,
-            room_size: args.rooms.map_or(args.room_size, |rooms| args.conns.div_ceil(rooms)),
+            room_size,
             rate_per_s: (!args.closed).then(|| args.rate.unwrap_or(default_rate)),
             depth: args.depth,
             payload_bytes: args.payload,
             connect_rate: args.connect_rate,
             stalled,
+            roles,
             click_every_ns: args.click_every.as_nanos() as u64,
             leavers_per_minute: args.leavers / 100.0,
             // A storm is measured from its first connection on.

@@ -41,6 +41,10 @@ pub fn offered(load: &Load, outcome: &mut Outcome) -> f64 {
         (Scenario::Idle, _) => 0.0,
         (Scenario::Churn, _) => load.rate_per_s.unwrap_or(0.0) * seconds,
         (Scenario::ConnectStorm | Scenario::Herd, _) => load.connections as f64,
+        (Scenario::Chatter, _) => {
+            let listeners = load.roles.listeners_per_message(load.room_size, load.connections);
+            load.rate_per_s.map_or(window.sent as f64, |rate| rate * seconds) * listeners
+        }
         (Scenario::Rooms, _) | (_, crate::args::Profile::Rooms) => {
             let pings = outcome.latency.get_mut(&Measure::Lag).map_or(0, |latency| latency.count());
             (pings + outcome.window.event_deliveries) as f64

@@ -2,6 +2,8 @@
 //!
 //! A worker's first connection is the first of a room, so that a worker's rooms are whole.
 
+use std::ops::Range;
+
 #[derive(Clone, Copy, Debug)]
 pub struct Seats {
     pub room_size: usize,
@@ -13,6 +15,12 @@ impl Seats {
     /// The room of a connection, by its number in this worker.
     pub fn room_of(&self, connection: u32) -> usize {
         connection as usize / self.room_size
+    }
+
+    /// A room's connections, of so many in all; the last room may be smaller.
+    pub fn members(&self, room: usize, connections: usize) -> Range<u32> {
+        let from = room * self.room_size;
+        from as u32..(from + self.room_size).min(connections) as u32
     }
 
     pub fn code(&self, connection: u32) -> String {
@@ -47,6 +55,7 @@ mod tests {
     #[test]
     fn rooms_are_filled_in_turn_and_named_over_the_whole_run() {
         let seats = Seats { room_size: 20, first: 40 };
+        assert_eq!((0..3).map(|room| seats.members(room, 45)).collect::<Vec<_>>(), [0..20, 20..40, 40..45]);
         assert_eq!([0, 19, 20].map(|it| seats.room_of(it)), [0, 0, 1]);
         assert_eq!((seats.code(19), seats.code(20)), ("LG2".to_owned(), "LG3".to_owned()));
         assert_eq!(seats.path(21), "/ws/sync?roomCode=LG3&userId=u61");
