@@ -1,10 +1,12 @@
-//! The command as people and CI use it, against the selftest's own server: results, statuses, files.
+//! The command as people and CI use it, against the selftest's own server and, where rooms are spoken,
+//! Downbeat: results, statuses, files.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::LazyLock;
 
 const LOADGEN: &str = env!("CARGO_BIN_EXE_loadgen");
 
@@ -35,6 +37,40 @@ impl Drop for Folder {
 
 fn decoy(faults: &str) -> String {
     format!("Decoy={LOADGEN} decoy --port {{port}} {faults}")
+}
+
+/// Downbeat, which `cargo test --workspace` has built beside the generator; built here if only this package is
+/// tested.
+fn downbeat() -> String {
+    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
+        let folder = Path::new(LOADGEN).parent().unwrap();
+        let program = folder.join("downbeat");
+        if !program.exists() {
+            let mut words = vec!["build", "--quiet", "-p", "downbeat", "--bin", "downbeat", "--target-dir"];
+            words.push(folder.parent().unwrap().to_str().unwrap());
+            if !cfg!(debug_assertions) {
+                words.push("--release");
+            }
+            assert!(Command::new(env!("CARGO")).args(words).status().unwrap().success());
+        }
+        program
+    });
+    format!("Downbeat={} --host 127.0.0.1 --port {{port}} --cores 2", PROGRAM.display())
+}
+
+/// Runs chatter in rooms of 8, 8 and 4.
+fn run_chatter(words: &[&str], json: &str) -> Value {
+    let target = downbeat();
+    let load = ["-q", "-c", "20", "--room-size", "8", "-d", "600ms", "--warmup", "100ms", "--json", json];
+    let output = loadgen(&[&["run", "chatter", &target], words, &load].concat());
+    let text = std::fs::read_to_string(json).unwrap_or_else(|_| panic!("{output:?}"));
+    let result: Value = serde_json::from_str(&text).unwrap();
+    assert_fits_schema(&result);
+    for key in ["in_flight", "lost", "duplicated", "reordered", "corrupt"] {
+        assert_eq!(result["messages"][key], 0, "{key}: {result}");
+    }
+    assert_eq!(result["conservation"]["owed"], result["conservation"]["delivered"]);
+    result
 }
 
 /// Runs a short load; an unoptimised generator beside other tests may be late, which is not what is tested.
@@ -88,6 +124,55 @@ fn a_result_fits_its_schema_and_every_message_is_accounted_for() {
     ];
     let places: Vec<usize> = titles.iter().map(|it| report.find(&format!("\n{it}")).unwrap_or(0)).collect();
     assert!(places.is_sorted(), "{report}");
+}
+
+#[test]
+fn in_a_closed_chatter_everyone_in_a_room_hears_everyone_in_every_round() {
+    let folder = Folder::new("chatter-closed");
+    for workers in ["1", "2"] {
+        let result = run_chatter(&["--closed", "--threads", workers], &folder.path("result.json"));
+        let number = |group: &str, key: &str| result[group][key].as_u64().unwrap();
+        // Whole rounds of rooms of 8 and 4.
+        assert!(number("conservation", "events") >= 100, "{result}");
+        assert_eq!(number("conservation", "events") % 4, 0);
+        assert_eq!(number("conservation", "owed") % 16, 0);
+        // Of 20, each also joins, hears that, and is told what plays.
+        assert_eq!(number("messages", "sent"), number("conservation", "events") + 20);
+        assert!(number("messages", "received") >= number("conservation", "owed") + 40);
+        assert!(result["latency_us"]["skew"]["count"].as_u64().unwrap() > 0);
+        let reasons = result["void_reasons"].to_string();
+        assert!(!reasons.contains("account") && !reasons.contains("messages"), "{reasons}");
+    }
+}
+
+#[test]
+fn an_open_chatter_is_paced_over_its_speakers_and_owes_nothing_to_those_that_do_not_read() {
+    let folder = Folder::new("chatter-open");
+    let words = ["--rate", "300", "--speakers", "2", "--slow-share", "25"];
+    let result = run_chatter(&words, &folder.path("result.json"));
+    let number = |group: &str, key: &str| result[group][key].as_u64().unwrap();
+    assert_eq!(number("connections", "stalled"), 2 + 2 + 1);
+    // 300 a second for 0.7 s, less if this machine is busy, over two speakers of each room in turn: 6, 6 and 3
+    // hear them.
+    let events = number("conservation", "events");
+    assert!((150..=210).contains(&events), "{result}");
+    assert!(number("conservation", "owed").abs_diff(events * 5) <= 5, "{result}");
+    let offered = result["offered_per_s"].as_f64().unwrap();
+    assert!((offered - 1_500.0).abs() < 1.0, "{offered}");
+}
+
+#[test]
+fn a_storm_costs_the_server_something_for_each_connection() {
+    let folder = Folder::new("storm");
+    let json = folder.path("result.json");
+    let words = ["--profile", "rooms", "-q", "-c", "40", "-d", "600ms", "--json", &json];
+    let output = loadgen(&[&["run", "connect-storm", &downbeat()], &words[..]].concat());
+    let text = std::fs::read_to_string(&json).unwrap_or_else(|_| panic!("{output:?}"));
+    let result: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(result["connections"]["open"], 40);
+    assert_eq!(result["latency_us"]["connect"]["count"], 40);
+    let cost = &result["cost"]["server_ns_per_message"];
+    assert!(cost.as_f64().is_some_and(|it| it > 1_000.0), "{output:?}");
 }
 
 #[test]
@@ -209,7 +294,11 @@ fn wrong_arguments_are_one_line_and_64() {
     for (words, line) in [
         (&["run", "echo", "ws://127.0.0.1:1", "--payload", "19"][..], "--payload: at least 20"),
         (&["run", "broadcast", "ws://127.0.0.1:1", "-c", "9000"], "at most 8192 connections"),
-        (&["run", "idle", "ws://127.0.0.1:1", "--closed"], "--closed: for echo and broadcast only"),
+        (&["run", "idle", "ws://127.0.0.1:1", "--closed"], "--closed: for echo, broadcast and chatter only"),
+        (&["run", "echo", "ws://127.0.0.1:1", "--speakers", "1"], "--speakers: for chatter only"),
+        (&["run", "chatter", "ws://127.0.0.1:1", "--profile", "echo"], "--profile: chatter"),
+        (&["run", "chatter", "ws://127.0.0.1:1", "ws://127.0.0.1:2"], "chatter: one target"),
+        (&["run", "chatter", "ws://127.0.0.1:1", "--speakers", "21"], "has 20 members that read"),
         (&["run", "echo", "wss://127.0.0.1:1"], "TLS is not spoken here"),
         (&["run", "echo", "ws://127.0.0.1:1", "--cpus", "4095"], "--cpus: 4095"),
         (&["search", "echo", "ws://127.0.0.1:1"], "--slo"),
