@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Connects that are under way at a time.
+/// Connections that are not yet ready at a time.
 const CONNECTING_MAX: u64 = 512;
 /// A connection that is not open after this is a failure.
 const CONNECT_NS_MAX: u64 = 10_000_000_000;
@@ -172,7 +172,7 @@ impl<P: Play> Worker<'_, P> {
                 Some(rate) => ((self.io.now_ns - start_ns) as f64 * rate / 1e9) as u64 + 1,
                 None => all,
             };
-            while started < all.min(allowed) && self.io.pending < CONNECTING_MAX {
+            while started < all.min(allowed).min(ready + CONNECTING_MAX) {
                 self.io.connect(started as u32).map_err(|error| {
                     (format!("connection {started}: {error} (loadgen doctor tells what fits)"), false)
                 })?;
@@ -189,7 +189,8 @@ impl<P: Play> Worker<'_, P> {
             if ready > progress.0 {
                 progress = (ready, self.io.now_ns);
             }
-            if self.io.now_ns - progress.1 > CONNECT_NS_MAX && started > ready {
+            let last_ns = progress.1.max(self.play.gauge().heard_ns);
+            if self.io.now_ns - last_ns > CONNECT_NS_MAX && started > ready {
                 let line = format!("no answer for 10 s (connection {} of {all})", ready + 1);
                 return Err((line, true));
             }

@@ -21,6 +21,9 @@ use said::{Message, Said};
 use std::io::Write;
 use wire::frame::Opcode;
 
+/// Nothing heard for so long: the server has said what it had to say.
+const QUIET_NS: u64 = 100_000_000;
+
 struct Listener {
     room: u32,
     /// Where its numbers begin, one for each of its room's speakers; `None`: it stops reading and is owed
@@ -39,10 +42,9 @@ struct Speaker {
 }
 
 struct Room {
+    members: u32,
     first_speaker: u32,
     speakers: u32,
-    /// Members that are still to join.
-    absent: u32,
     /// Those that read and are there.
     listeners: u32,
     /// Deliveries.
@@ -64,6 +66,9 @@ pub struct Chatter {
     /// Speakers by their places: rooms take turns, so that what is due together goes to different rooms.
     places: Vec<u32>,
     members: u64,
+    /// Joins that members have not heard of yet, by member and join. Below 0 while a join's own answer is the
+    /// later one.
+    unheard_joins: i64,
     rate_per_s: Option<f64>,
     pace: Option<Pace>,
     text: Vec<u8>,
@@ -77,9 +82,9 @@ impl Chatter {
         let mut streams = 0;
         for (room, cast) in roles.casts(seats.room_size, connections).enumerate() {
             rooms.push(Room {
+                members: 0,
                 first_speaker: speakers.len() as u32,
                 speakers: cast.speakers as u32,
-                absent: cast.members as u32,
                 listeners: cast.readers as u32,
                 owed: 0,
             });
@@ -112,6 +117,7 @@ impl Chatter {
             next_in: vec![0; streams as usize],
             places,
             members: 0,
+            unheard_joins: 0,
             rate_per_s,
             pace: None,
             text: Vec::new(),
@@ -214,10 +220,13 @@ impl Chatter {
         match kind(payload).filter(|_| is_text) {
             Some(b"joined") if !listener.is_member => {
                 listener.is_member = true;
+                let room = &mut self.rooms[listener.room as usize];
+                self.unheard_joins += i64::from(room.members);
+                room.members += 1;
                 self.members += 1;
-                self.rooms[listener.room as usize].absent -= 1;
             }
-            Some(b"user_joined" | b"user_left" | b"playback_state" | b"PLAY_SYNC" | b"PAUSE_STATE") => {}
+            Some(b"user_joined") => self.unheard_joins -= 1,
+            Some(b"user_left" | b"playback_state" | b"PLAY_SYNC" | b"PAUSE_STATE") => {}
             _ => self.corrupt(connection, || String::from_utf8_lossy(payload).into_owned()),
         }
     }
@@ -238,13 +247,16 @@ impl Play for Chatter {
         Some(self.seats.path(connection))
     }
 
-    fn ready(&self, _io: &Io) -> u64 {
-        self.members
+    /// Members are ready when the others have heard of it, unless the server tells them nothing more. In a large
+    /// room that is the square of its size: it would be the server's load and the silent members' backlog.
+    fn ready(&self, io: &Io) -> u64 {
+        let is_quiet = io.now_ns >= self.gauge.heard_ns + QUIET_NS;
+        let unheard = if is_quiet { 0 } else { self.unheard_joins.max(0) as u64 };
+        self.members.saturating_sub(unheard.div_ceil(self.seats.room_size as u64))
     }
 
-    /// Not before the room is whole: what a large room's joins say to its first members would fill their sockets.
-    fn may_stall(&self, connection: u32) -> bool {
-        self.rooms[self.listeners[connection as usize].room as usize].absent == 0
+    fn may_stall(&self, _connection: u32) -> bool {
+        self.is_playing
     }
 
     fn opened(&mut self, io: &mut Io, connection: u32) {
@@ -333,65 +345,4 @@ impl Play for Chatter {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ring::Ring;
-
-    /// Two rooms of two, of which only the first members speak.
-    fn chatter() -> (Chatter, Io) {
-        let roles = Roles { speakers: Some(1), silent_percent: 0.0 };
-        let chatter = Chatter::new(4, Seats { room_size: 2, first: 0 }, roles, Some(1.0));
-        let io = Io::new(Ring::new(2, 4096).unwrap(), 4, Vec::new(), &mut fastrand::Rng::with_seed(1));
-        (chatter, io)
-    }
-
-    fn seek(position: u32) -> String {
-        format!(
-            r#"{{"type":"SEEK","seekPositionMs":{position},"masterClockMs":1.5,"seekDelayMs":300,"timestamp":1}}"#
-        )
-    }
-
-    /// Lost, twice, out of order, corrupt, and owed less what was delivered, after a member has heard these.
-    fn account(connection: u32, frames: &[&str]) -> [u64; 5] {
-        let (mut chatter, mut io) = chatter();
-        let positions = [0; 4].map(|_| chatter.say(1, 7));
-        assert_eq!(positions, [0, 1, 2, 3], "one speaker needs no bits");
-        for frame in frames {
-            chatter.message(&mut io, connection, true, frame.as_bytes());
-        }
-        chatter.conclude(&io, true);
-        let outcome = &chatter.gauge.outcome;
-        let messages = &outcome.messages;
-        let open = outcome.conservation.owed - outcome.conservation.delivered;
-        [messages.lost, messages.duplicated, messages.reordered, messages.corrupt, open]
-    }
-
-    #[test]
-    fn what_a_member_hears_is_counted_as_what_it_is() {
-        let seeks = [0, 1, 2, 3, 4].map(seek);
-        let [a, b, c, d, unsaid] = seeks.each_ref().map(String::as_str);
-        // The other member's four are missing all along.
-        assert_eq!(account(2, &[a, b, c, d]), [4, 0, 0, 0, 4]);
-        assert_eq!(account(3, &[a, c, d]), [5, 0, 0, 0, 5], "one lost");
-        assert_eq!(account(3, &[a, b, b, c, d]), [4, 1, 0, 0, 4], "one twice");
-        assert_eq!(account(3, &[a, c, b, d]), [4, 0, 1, 0, 4], "two swapped");
-        assert_eq!(account(3, &[a, b, c, d, unsaid]), [4, 0, 0, 1, 4], "one that was never said");
-        assert_eq!(account(1, &[a]), [8, 0, 0, 1, 8], "one of another room");
-        let joined = r#"{"type":"joined","roomCode":"LG1"}"#;
-        let others = [joined, r#"{"type":"user_left","userId":"u"}"#, r#"{"type":"playback_state"}"#];
-        assert_eq!(account(2, &others), [8, 0, 0, 0, 8]);
-        assert_eq!(account(2, &[joined, joined, "{}", r#"{"type":"PLAY"}"#]), [8, 0, 0, 3, 8]);
-    }
-
-    #[test]
-    fn places_go_from_room_to_room() {
-        let roles = Roles { speakers: None, silent_percent: 0.0 };
-        let chatter = Chatter::new(5, Seats { room_size: 2, first: 0 }, roles, Some(1.0));
-        let spoken: Vec<u32> =
-            chatter.places.iter().map(|it| chatter.speakers[*it as usize].connection).collect();
-        assert_eq!(spoken, [0, 2, 4, 1, 3]);
-        assert!(
-            chatter.speakers.iter().enumerate().all(|(i, it)| chatter.places[it.place as usize] == i as u32)
-        );
-    }
-}
+mod tests;
