@@ -16,6 +16,8 @@ use wire::frame::{self, Opcode};
 /// Connections' deadlines are rounded up to this, so that thousands of them wake a core a few times a
 /// second and not one by one.
 const GRANULE_US: i64 = 100 * MS;
+/// A queue with room for no more than this keeps its memory.
+const QUEUE_KEPT: usize = 64;
 
 /// All deadlines of a shard.
 pub(super) struct Deadlines {
@@ -47,7 +49,19 @@ impl DelayQueue {
     }
 
     fn due(&mut self, now: Now) -> Option<ConnectionId> {
-        (self.next_us()? <= now.master_us).then(|| self.queue.pop_front())?.map(|(_, connection)| connection)
+        if self.next_us()? > now.master_us {
+            return None;
+        }
+        self.pop()
+    }
+
+    fn pop(&mut self) -> Option<ConnectionId> {
+        let (_, connection) = self.queue.pop_front()?;
+        // A storm of ten thousand heads must not hold memory for good.
+        if self.queue.len() < self.queue.capacity() / 4 && self.queue.capacity() > QUEUE_KEPT {
+            self.queue.shrink_to(2 * self.queue.len());
+        }
+        Some(connection)
     }
 }
 
@@ -82,13 +96,13 @@ impl Shard {
     pub(super) fn next_deadline(&mut self) -> Option<i64> {
         // Stale entries at a front would wake the core for nothing.
         while self.deadlines.head.queue.front().is_some_and(|(_, id)| !self.is_in(*id, Phase::Head)) {
-            self.deadlines.head.queue.pop_front();
+            self.deadlines.head.pop();
         }
         while self.deadlines.ping.queue.front().is_some_and(|(_, id)| !self.is_in(*id, Phase::Open)) {
-            self.deadlines.ping.queue.pop_front();
+            self.deadlines.ping.pop();
         }
         while self.deadlines.close.queue.front().is_some_and(|(_, id)| self.live(*id).is_none()) {
-            self.deadlines.close.queue.pop_front();
+            self.deadlines.close.pop();
         }
         let queues = [&self.deadlines.head, &self.deadlines.ping, &self.deadlines.close];
         let room_us = self.deadlines.rooms.peek().map(|Reverse((due_us, ..))| *due_us);
