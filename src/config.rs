@@ -81,8 +81,8 @@ impl Default for Config {
             connections_max: None,
             limits: Limits::default(),
             ring: RingSettings {
-                buffers: 8,
-                buffer_bytes: 64 * 1024,
+                buffers: 4,
+                buffer_bytes: 128 * 1024,
                 buffers_shared: true,
                 sq_entries: 1024,
                 cq_entries: 8192,

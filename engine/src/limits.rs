@@ -91,18 +91,17 @@ pub const DEVICE_READY_INTERVAL_MS: i64 = 250;
 pub const AUDIENCE_PROMPT_MAX: usize = 512;
 /// Sends to large audiences in one turn.
 pub const BULK_SENDS_PER_TURN_MAX: usize = 256;
-/// Buffers kept for outboxes and batches.
-pub const POOL_BUFFERS_MAX: usize = 256;
-/// The size of each: what most answers of a turn fit into. A buffer that had to grow is not kept, or all
-/// of them would end up as large as the largest.
+/// What buffers kept for outboxes and batches hold in all: as much as one turn gathers of answers.
+pub const POOL_BYTES_MAX: usize = TURN_ANSWER_BYTES_MAX;
+/// The size that a buffer begins with: what most answers of a turn fit into.
 pub const POOL_BUFFER_BYTES: usize = 512;
+/// Bytes of answers in one turn, past which it should send before it reads more: they stay in a CPU's cache
+/// from being written to being sent.
+pub const TURN_ANSWER_BYTES_MAX: usize = 256 * 1024;
 /// Chunks that wait in an outbox are sent together up to this many bytes.
 pub const MERGED_SEND_BYTES_MAX: usize = 64 * 1024;
 
 const _: () = assert!(DEVICE_READY_EACH_MEMBERS_MAX < AUDIENCE_PROMPT_MAX);
-const _: () =
-    assert!(POOL_BUFFERS_MAX * POOL_BUFFER_BYTES <= 256 << 10, "the pool is a small part of a shard");
-
 impl Limits {
     /// A quarter of an outbox has gathered: time to send before more is read.
     pub(crate) fn is_pressing(&self, bytes: usize) -> bool {

@@ -5,31 +5,41 @@
 //! gathers while a send is in flight leaves as one. An idle outbox owns no memory.
 //! Invariants: `more` is `None` while `first` is; 0 ≤ start ≤ first.len(); a buffer in flight never changes.
 
-use crate::limits::{MERGED_SEND_BYTES_MAX, POOL_BUFFER_BYTES, POOL_BUFFERS_MAX};
+use crate::limits::{MERGED_SEND_BYTES_MAX, POOL_BUFFER_BYTES, POOL_BYTES_MAX};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
 /// Bytes that have, or may come to have, several owners. With one owner they may grow.
 pub type Buffer = Rc<Vec<u8>>;
 
-/// Buffers that are between two uses, all of one size.
+/// Buffers that are between two uses, the one used last on top.
 #[derive(Debug, Default)]
-pub struct Pool(Vec<Buffer>);
+pub struct Pool {
+    buffers: Vec<Buffer>,
+    /// What all of them hold room for.
+    bytes: usize,
+}
 
 impl Pool {
     /// An empty buffer with one owner.
     pub fn take(&mut self) -> Buffer {
-        self.0.pop().unwrap_or_else(|| Rc::new(Vec::with_capacity(POOL_BUFFER_BYTES)))
+        match self.buffers.pop() {
+            Some(buffer) => {
+                self.bytes -= buffer.capacity();
+                buffer
+            }
+            None => Rc::new(Vec::with_capacity(POOL_BUFFER_BYTES)),
+        }
     }
 
-    /// Lets go of a buffer; it is kept if this was its last owner, it did not grow and there is room.
+    /// Lets go of a buffer; it is kept if this was its last owner and there is room for it.
     pub fn put(&mut self, mut buffer: Buffer) {
         if let Some(bytes) = Rc::get_mut(&mut buffer)
-            && bytes.capacity() == POOL_BUFFER_BYTES
-            && self.0.len() < POOL_BUFFERS_MAX
+            && self.bytes + bytes.capacity() <= POOL_BYTES_MAX
         {
             bytes.clear();
-            self.0.push(buffer);
+            self.bytes += bytes.capacity();
+            self.buffers.push(buffer);
         }
     }
 }
@@ -258,22 +268,21 @@ mod tests {
     }
 
     #[test]
-    fn the_pool_keeps_buffers_of_its_size_with_no_other_owner_and_no_others() {
+    fn the_pool_keeps_buffers_that_have_no_other_owner_up_to_its_bytes() {
         let mut pool = Pool::default();
         let mut buffer = pool.take();
         Rc::get_mut(&mut buffer).unwrap().extend_from_slice(b"used");
         let address = buffer.as_ptr();
         let other = Rc::clone(&buffer);
         pool.put(buffer);
-        assert_eq!(pool.0.len(), 0, "it has another owner");
+        assert_eq!(pool.buffers.len(), 0, "it has another owner");
         pool.put(other);
-        let mut buffer = pool.take();
-        assert!(buffer.is_empty() && buffer.as_ptr() == address);
-        Rc::get_mut(&mut buffer).unwrap().extend_from_slice(&[0; POOL_BUFFER_BYTES + 1]);
-        pool.put(buffer);
-        assert_eq!(pool.take().capacity(), POOL_BUFFER_BYTES);
-        (0..2 * POOL_BUFFERS_MAX).for_each(|_| pool.put(Rc::new(Vec::with_capacity(POOL_BUFFER_BYTES))));
-        assert_eq!(pool.0.len(), POOL_BUFFERS_MAX);
+        let buffer = pool.take();
+        assert!(buffer.is_empty() && buffer.as_ptr() == address && pool.bytes == 0);
+        for _ in 0..20 {
+            pool.put(Rc::new(Vec::with_capacity(POOL_BYTES_MAX / 10)));
+        }
+        assert_eq!((pool.buffers.len(), pool.bytes), (10, POOL_BYTES_MAX / 10 * 10));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::Shard;
 use crate::connection::{Membership, Phase};
 use crate::envelope::Envelope;
 use crate::ids::{ConnectionId, CoreId, MemberId, RoomId};
-use crate::limits::{AUDIENCE_PROMPT_MAX, BULK_SENDS_PER_TURN_MAX};
+use crate::limits::{AUDIENCE_PROMPT_MAX, BULK_SENDS_PER_TURN_MAX, TURN_ANSWER_BYTES_MAX};
 use crate::room::Room;
 use std::collections::VecDeque;
 
@@ -28,6 +28,8 @@ pub(super) struct Ready {
     /// Members of large audiences, served after the others and a slice at a time.
     bulk: VecDeque<u32>,
     bulk_sent: usize,
+    /// Bytes of answers in this turn.
+    answer_bytes: usize,
     /// So much has gathered that it should leave before more is read.
     is_pressing: bool,
     /// Audiences with a batch.
@@ -67,6 +69,7 @@ impl Shard {
     /// Ends the turn: every audience's batch reaches its members' outboxes. Linear in those members.
     pub fn flush(&mut self) {
         self.ready.bulk_sent = 0;
+        self.ready.answer_bytes = 0;
         self.ready.is_pressing = false;
         self.ready.fan_out = FanOut::default();
         loop {
@@ -84,7 +87,8 @@ impl Shard {
     }
 
     /// True if the turn should end before more is read: an outbox or a batch is filling up only because
-    /// nothing was sent yet, and would otherwise cut off peers that do read.
+    /// nothing was sent yet, and would otherwise cut off peers that do read; or the answers of all together
+    /// have become many bytes.
     pub fn is_pressing(&self) -> bool {
         self.ready.is_pressing
     }
@@ -120,7 +124,8 @@ impl Shard {
     /// Writes a connection's own bytes, after what its audience has for it so far.
     pub(super) fn push_own(&mut self, index: u32, write: impl FnOnce(&mut Vec<u8>)) {
         let connection = &mut self.connections[index as usize];
-        let is_over = connection.outbox.owed_bytes() > self.settings.limits.outbox_bytes_max;
+        let owed_before = connection.outbox.owed_bytes();
+        let is_over = owed_before > self.settings.limits.outbox_bytes_max;
         if is_over || !matches!(connection.phase, Phase::Open | Phase::Head) {
             return;
         }
@@ -137,7 +142,9 @@ impl Shard {
         if owed_bytes > self.settings.limits.outbox_bytes_max {
             self.ready.overflowed.push(connection.id(index));
         } else {
-            self.ready.is_pressing |= self.settings.limits.is_pressing(owed_bytes);
+            self.ready.answer_bytes += owed_bytes - owed_before;
+            self.ready.is_pressing |= self.settings.limits.is_pressing(owed_bytes)
+                || self.ready.answer_bytes > TURN_ANSWER_BYTES_MAX;
             self.list(index);
         }
     }
