@@ -1,0 +1,37 @@
+//! Counts what is taken from the allocator, by standing before it.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+struct Counting;
+
+/// Only a count: nothing else is read because of it.
+static MADE: AtomicU64 = AtomicU64::new(0);
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Allocations since the start; growing one in place counts as another.
+pub fn made() -> u64 {
+    MADE.load(Ordering::Relaxed)
+}
+
+// SAFETY: every call is passed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        MADE.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller keeps to `GlobalAlloc::alloc`'s contract, which is the same.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        MADE.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller keeps to `GlobalAlloc::realloc`'s contract, which is the same.
+        unsafe { System.realloc(memory, layout, bytes) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: the memory came from `alloc` or `realloc` above, and so from the system's allocator.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}

@@ -1,0 +1,43 @@
+//! Performs one operation of `wire` or `engine` many times, for a tool that counts instructions.
+//!
+//! `instructions list` names the operations, `instructions run OPERATION COUNT` performs one so often,
+//! `instructions allocations OPERATION COUNT` counts what it takes from the allocator. What an operation costs
+//! is the difference between two counts, divided, so that setting its scene costs nothing:
+//! `scripts/instructions.sh` does it under callgrind. It measures nothing itself.
+
+mod allocations;
+mod operations;
+mod scene;
+
+use operations::OPERATIONS;
+use std::io::Write;
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: instructions list | run OPERATION COUNT | allocations OPERATION COUNT";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let text = match words[..] {
+        ["list"] => Some(OPERATIONS.iter().map(|(name, _)| format!("{name}\n")).collect()),
+        ["run", operation, count] => perform(operation, count).map(|_| String::new()),
+        ["allocations", operation, count] => perform(operation, count).map(|made| format!("{made}\n")),
+        _ => None,
+    };
+    let Some(text) = text else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(64);
+    };
+    // Whoever reads it may have closed the pipe already.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+/// Performs the operation and returns how many allocations that took, its scene's among them.
+fn perform(operation: &str, count: &str) -> Option<u64> {
+    let (_, prepare) = OPERATIONS.iter().find(|(name, _)| *name == operation)?;
+    let count: u64 = count.parse().ok()?;
+    let mut perform = prepare();
+    (0..count).for_each(|_| perform());
+    Some(allocations::made())
+}

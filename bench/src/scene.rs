@@ -1,0 +1,118 @@
+//! A shard with connections and rooms, and no network: what operations are performed on.
+
+use engine::{Action, App, Authz, ConnectionId, CoreId, Envelope, Flow, Limits, Now, Seed, Settings, Shard};
+use wire::frame::{self, Opcode};
+use wire::mask;
+
+const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+/// 2026, near enough for numbers to have their usual digits.
+const NOW: Now = Now { master_us: 59_000_000_123_456, unix_us: 1_763_000_000_123_456 };
+
+/// One shard; its peers, if it has any, are only envelopes that nobody reads.
+pub struct Scene {
+    pub shard: Shard,
+    pub now: Now,
+    /// Bytes of a receive, which handling changes.
+    bytes: Vec<u8>,
+}
+
+impl Scene {
+    pub fn new(app: App, cores: u16) -> Scene {
+        let settings = Settings {
+            core: CoreId(0),
+            cores,
+            app,
+            authz: Authz::Member,
+            limits: Limits::default(),
+            seed: Seed(4, 12),
+        };
+        Scene { shard: Shard::new(settings), now: NOW, bytes: Vec::new() }
+    }
+
+    /// A connection that is accepted and upgraded.
+    pub fn connect(&mut self) -> ConnectionId {
+        let id = self.shard.handle_accept(false, self.now);
+        let flow = self.shard.handle_bytes(id, &mut request(), self.now);
+        assert_eq!(flow, Flow::Stream, "the upgrade is answered here");
+        self.turn();
+        id
+    }
+
+    /// A room and its members.
+    pub fn room(&mut self, code: &str, members: usize) -> Vec<ConnectionId> {
+        let join = join(code);
+        (0..members)
+            .map(|_| {
+                let id = self.connect();
+                self.hear(id, &join);
+                id
+            })
+            .collect()
+    }
+
+    /// One receive of these bytes, and the turn that follows.
+    pub fn hear(&mut self, id: ConnectionId, bytes: &[u8]) {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(bytes);
+        self.shard.handle_bytes(id, &mut self.bytes, self.now);
+        self.turn();
+    }
+
+    /// Ends the turn; the kernel takes every send at once.
+    pub fn turn(&mut self) {
+        loop {
+            self.shard.flush();
+            let mut is_quiet = true;
+            while let Some((id, bytes)) = self.shard.poll_send() {
+                let bytes = bytes.len();
+                self.shard.handle_sent(id, bytes);
+                is_quiet = false;
+            }
+            while let Some(action) = self.shard.poll_action() {
+                if let Action::Drop { connection, .. } = action {
+                    self.shard.handle_released(connection);
+                }
+                is_quiet = false;
+            }
+            if is_quiet && !self.shard.has_work() {
+                return;
+            }
+        }
+    }
+
+    /// What a peer would have been sent.
+    pub fn envelopes(&mut self, peer: u16) -> Vec<Envelope> {
+        self.shard.take_envelopes(CoreId(peer))
+    }
+}
+
+/// A browser's upgrade request.
+pub fn request() -> Vec<u8> {
+    b"GET /ws/sync?roomCode=R&userId=u1 HTTP/1.1\r\nHost: sync.example\r\nConnection: Upgrade\r\n\
+      Pragma: no-cache\r\nCache-Control: no-cache\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\n\
+      Upgrade: websocket\r\nOrigin: https://app.example\r\nSec-WebSocket-Version: 13\r\n\
+      Accept-Encoding: gzip, deflate, br\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+      Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n"
+        .to_vec()
+}
+
+pub fn join(code: &str) -> Vec<u8> {
+    text(&format!(r#"{{"type":"join","roomCode":"{code}","userId":"u1","hostId":"u1"}}"#))
+}
+
+/// A client's text frame.
+pub fn text(text: &str) -> Vec<u8> {
+    masked(Opcode::Text, text.as_bytes())
+}
+
+/// A client's frame.
+pub fn masked(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    frame::push_header(&mut bytes, opcode, payload.len());
+    bytes[1] |= 0x80;
+    bytes.extend_from_slice(&KEY);
+    let start = bytes.len();
+    bytes.extend_from_slice(payload);
+    mask::apply(&mut bytes[start..], KEY);
+    bytes
+}
