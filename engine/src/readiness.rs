@@ -5,8 +5,8 @@
 //! id, timers ask it anew.
 
 use crate::time::{MS, us};
-use wire::answer::WsId;
 use wire::json::Json;
+use wire::text::WsId;
 
 /// The base delay of a PLAY that names none.
 const BASE_DELAY_MS: f64 = 800.0;

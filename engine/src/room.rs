@@ -10,8 +10,9 @@ use crate::readiness::{Readiness, Start};
 use crate::seed::Seed;
 use crate::time::{MS, Now, us};
 use std::collections::VecDeque;
-use wire::answer::{Answer, Ms, Timestamp};
+use wire::answer::Answer;
 use wire::json::{Json, Number, Value};
+use wire::text::{Ms, Nullable, Timestamp};
 
 /// A snapshot of a playing room speaks of this time ahead.
 const SNAPSHOT_LEAD_US: i64 = 700 * MS;
@@ -196,14 +197,7 @@ impl Room {
     pub fn write_snapshot(&self, now: Now, out: &mut Vec<u8>) {
         let timestamp = Timestamp(now.unix_us);
         let snapshot = match &self.track {
-            None => Answer::PlaybackState {
-                current_track: None,
-                is_playing: false,
-                playback_position: 0,
-                duration: None,
-                server_now: timestamp,
-                timestamp,
-            },
+            None => Answer::PlaybackState { server_now: timestamp, timestamp },
             Some(track) if self.is_playing() => Answer::PlaySync {
                 audio_url: &track.audio_url,
                 duration: track.duration.as_ref(),
@@ -213,7 +207,7 @@ impl Room {
                 is_playing: Some(true),
                 timestamp: Some(timestamp),
             },
-            Some(_) => self.pause_state(now, Some(self.started_us.map(Ms))),
+            Some(_) => self.pause_state(now, Some(Nullable(self.started_us.map(Ms)))),
         };
         snapshot.push_frame(out);
     }
@@ -363,7 +357,7 @@ impl Room {
         if let Some(audio_url) = audio_url {
             // Whatever is no number other than 0 was null to the old server.
             let duration = track.field("duration").filter(|duration| duration.as_f64() != Some(0.0));
-            let duration = duration.map_or(Json::NULL, |duration| duration.to_json());
+            let duration = duration.map_or_else(Json::null, |duration| duration.to_json());
             self.track = Some(Track { audio_url: audio_url.into(), duration: Some(duration) });
             self.started_us = None;
             self.paused_us = Some(0);
@@ -418,10 +412,15 @@ impl Room {
         self.track = Some(track);
     }
 
-    fn pause_state(&self, now: Now, started_at_server: Option<Option<Ms>>) -> Answer<'_> {
+    fn pause_state(&self, now: Now, started_at_server: Option<Nullable<Ms>>) -> Answer<'_> {
+        let track = self.track.as_ref();
+        let duration = match track {
+            Some(track) => track.duration.as_ref().map(|duration| Nullable(Some(duration))),
+            None => Some(Nullable(None)),
+        };
         Answer::PauseState {
-            audio_url: self.track.as_ref().map(|track| &*track.audio_url),
-            duration: self.track.as_ref().map_or(Some(&Json::NULL), |track| track.duration.as_ref()),
+            audio_url: Nullable(track.map(|track| &*track.audio_url)),
+            duration,
             paused_position_ms: Ms(self.position_us(now)),
             is_playing: false,
             master_clock_ms: Ms(now.master_us),

@@ -7,7 +7,7 @@
 use crate::ids::{ConnectionId, CoreId, MemberId};
 use siphasher::sip::SipHasher13;
 use std::hash::BuildHasher;
-use wire::answer::WsId;
+use wire::text::WsId;
 
 /// The key. An argument, never drawn here.
 #[derive(Clone, Copy, Debug)]

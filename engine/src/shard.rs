@@ -34,6 +34,7 @@ use delivery::Ready;
 use slab::Slab;
 use std::collections::HashMap;
 use std::collections::VecDeque;
+use wire::answer::Clocks;
 use wire::request::Parser;
 
 /// What a shard is told at its start.
@@ -94,6 +95,8 @@ pub struct Shard {
     pool: Pool,
     /// Taken while a message is parsed, since its borrows reach into it.
     parser: Option<Box<Parser>>,
+    /// The newest time as pongs say it; taken while one is written.
+    clocks: Option<Box<Clocks>>,
     /// Frames being written; empty between calls.
     scratch: Vec<u8>,
     handshakes: u64,
@@ -135,6 +138,7 @@ impl Shard {
             actions: VecDeque::new(),
             pool: Pool::default(),
             parser: Some(Box::new(Parser::new(settings.limits.request()))),
+            clocks: Some(Box::new(Clocks::new(0, 0))),
             scratch: Vec::new(),
             handshakes: 0,
             is_draining: false,

@@ -1,170 +1,154 @@
 //! What the server says: the room protocol's messages, written as whole text frames.
 //!
 //! Field names, order and units are the contract with clients that exist. Times come in as integers of
-//! microseconds and leave as milliseconds with a fraction, as JavaScript would write them.
+//! microseconds and leave as milliseconds with a fraction, as JavaScript would write them. Written by hand
+//! rather than derived, since an answer to a ping is most of what the server ever writes: see [`crate::text`].
 
 use crate::frame::{self, Opcode};
 use crate::json::{Json, Number, Value};
-use serde::{Serialize, Serializer};
-
-/// A time or duration in microseconds, written as milliseconds with a fraction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ms(pub i64);
-
-impl Serialize for Ms {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Number(self.0 as f64 / 1000.0).serialize(serializer)
-    }
-}
-
-/// Unix time in microseconds, written as whole milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timestamp(pub i64);
-
-impl Serialize for Timestamp {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_i64(self.0.div_euclid(1000))
-    }
-}
-
-/// A connection's id as clients see it: base 36, at least 7 characters of a-z and 0-9.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WsId(pub u64);
-
-impl WsId {
-    /// The digits, without a leading zero beyond the seventh, in a buffer of the longest id's length.
-    pub fn write(self, digits: &mut [u8; 13]) -> &str {
-        let mut rest = self.0;
-        let mut start = digits.len();
-        while rest > 0 || start > digits.len() - 7 {
-            start -= 1;
-            digits[start] = b"0123456789abcdefghijklmnopqrstuvwxyz"[(rest % 36) as usize];
-            rest /= 36;
-        }
-        std::str::from_utf8(&digits[start..]).expect("base 36 digits are ASCII")
-    }
-}
-
-impl Serialize for WsId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.write(&mut [0; 13]))
-    }
-}
+use crate::text::{Ms, Nullable, Timestamp, WsId, fields, object};
 
 /// A message of the room protocol to a client. An absent field is left out, as JSON.stringify does.
-#[derive(Debug, Serialize)]
-#[serde(tag = "type", rename_all_fields = "camelCase")]
+#[derive(Debug)]
 #[allow(
     missing_docs,
     reason = "the fields' names are the contract; protocol.md and ARCHITECTURE.md say what they mean"
 )]
 pub enum Answer<'a> {
-    #[serde(rename = "joined")]
     Joined {
         room_code: &'a str,
         ws_id: WsId,
-        #[serde(skip_serializing_if = "Option::is_none")]
         host_user_id: Option<&'a Json>,
         is_host: bool,
         timestamp: Timestamp,
     },
-    #[serde(rename = "user_joined")]
     UserJoined {
-        #[serde(skip_serializing_if = "Option::is_none")]
         user_id: Option<&'a Json>,
         ws_id: WsId,
         total_clients: usize,
         timestamp: Timestamp,
     },
-    #[serde(rename = "user_left")]
     UserLeft {
-        #[serde(skip_serializing_if = "Option::is_none")]
         user_id: Option<&'a Json>,
         ws_id: WsId,
         total_clients: usize,
     },
-    #[serde(rename = "time_pong")]
     TimePong {
-        #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<Value<'a, 'a>>,
-        #[serde(skip_serializing_if = "Option::is_none")]
         t0: Option<Value<'a, 'a>>,
-        server_time_unix: Ms,
-        server_time_monotonic: Ms,
+        clocks: &'a Clocks,
         /// Null if t0 is no number.
-        time_offset: Option<Number>,
+        time_offset: Nullable<Ms>,
         playback_position: Ms,
         is_playing: bool,
-        master_clock: Ms,
     },
-    #[serde(rename = "PREPARE_TRACK")]
     PrepareTrack {
         audio_url: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
         duration: Option<&'a Json>,
         check_id: WsId,
         timestamp: Timestamp,
     },
-    #[serde(rename = "device_health_check")]
-    DeviceHealthCheck { check_id: WsId, timestamp: Timestamp },
-    #[serde(rename = "device_ready")]
-    DeviceReady { ws_id: WsId, timestamp: Timestamp },
-    #[serde(rename = "PLAY")]
+    DeviceHealthCheck {
+        check_id: WsId,
+        timestamp: Timestamp,
+    },
+    DeviceReady {
+        ws_id: WsId,
+        timestamp: Timestamp,
+    },
     Play {
         audio_url: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
         duration: Option<&'a Json>,
         master_clock_ms: Ms,
         master_clock_latency_ms: Number,
         start_delay_ms: Number,
         timestamp: Timestamp,
     },
-    #[serde(rename = "PLAY_SYNC")]
     PlaySync {
         audio_url: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
         duration: Option<&'a Json>,
         playback_position: Ms,
         master_clock_ms: Ms,
         master_clock_latency_ms: Number,
-        #[serde(skip_serializing_if = "Option::is_none")]
         is_playing: Option<bool>,
-        #[serde(skip_serializing_if = "Option::is_none")]
         timestamp: Option<Timestamp>,
     },
-    #[serde(rename = "PAUSE")]
-    Pause { paused_at_ms: Ms, master_clock_ms: Ms, timestamp: Timestamp },
-    #[serde(rename = "PAUSE_STATE")]
+    Pause {
+        paused_at_ms: Ms,
+        master_clock_ms: Ms,
+        timestamp: Timestamp,
+    },
     PauseState {
-        /// Null if the room has no track.
-        audio_url: Option<&'a str>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        duration: Option<&'a Json>,
+        /// Null if the room has no track, and so is the duration.
+        audio_url: Nullable<&'a str>,
+        duration: Option<Nullable<&'a Json>>,
         paused_position_ms: Ms,
         is_playing: bool,
         master_clock_ms: Ms,
         /// Left out of the one that follows a PAUSE; null in a snapshot of a room that never played.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        started_at_server: Option<Option<Ms>>,
+        started_at_server: Option<Nullable<Ms>>,
         timestamp: Timestamp,
     },
-    #[serde(rename = "playback_state")]
     PlaybackState {
-        current_track: Option<()>,
-        is_playing: bool,
-        playback_position: u32,
-        duration: Option<()>,
         server_now: Timestamp,
         timestamp: Timestamp,
     },
-    #[serde(rename = "RESUME")]
-    Resume { master_clock_ms: Ms, resume_delay_ms: Number, playback_position_ms: Ms, timestamp: Timestamp },
-    #[serde(rename = "SEEK")]
-    Seek { seek_position_ms: Number, master_clock_ms: Ms, seek_delay_ms: u32, timestamp: Timestamp },
-    #[serde(rename = "TRACK_CHANGE")]
-    TrackChange { track_data: Value<'a, 'a>, timestamp: Timestamp },
-    #[serde(rename = "RESYNC")]
-    Resync { correct_position_ms: Ms, master_clock_ms: Ms, timestamp: Timestamp },
+    Resume {
+        master_clock_ms: Ms,
+        resume_delay_ms: Number,
+        playback_position_ms: Ms,
+        timestamp: Timestamp,
+    },
+    Seek {
+        seek_position_ms: Number,
+        master_clock_ms: Ms,
+        seek_delay_ms: u32,
+        timestamp: Timestamp,
+    },
+    TrackChange {
+        track_data: Value<'a, 'a>,
+        timestamp: Timestamp,
+    },
+    Resync {
+        correct_position_ms: Ms,
+        master_clock_ms: Ms,
+        timestamp: Timestamp,
+    },
+}
+
+/// The fields of a time_pong that say what time it is, written once for all that are answered at that time.
+#[derive(Debug)]
+pub struct Clocks {
+    unix_us: i64,
+    master_us: i64,
+    unix_and_master: Vec<u8>,
+    master: Vec<u8>,
+}
+
+impl Clocks {
+    /// Readings of both clocks in µs: Unix time, and the master clock, which is the monotonic one.
+    pub fn new(unix_us: i64, master_us: i64) -> Clocks {
+        let mut clocks = Clocks { unix_us, master_us, unix_and_master: Vec::new(), master: Vec::new() };
+        clocks.write();
+        clocks
+    }
+
+    /// Writes them anew if these are other readings.
+    #[inline]
+    pub fn set(&mut self, unix_us: i64, master_us: i64) {
+        if (self.unix_us, self.master_us) != (unix_us, master_us) {
+            (self.unix_us, self.master_us) = (unix_us, master_us);
+            self.write();
+        }
+    }
+
+    fn write(&mut self) {
+        let (unix, master) = (Ms(self.unix_us), Ms(self.master_us));
+        self.unix_and_master.clear();
+        fields!(&mut self.unix_and_master, "serverTimeUnix": unix, "serverTimeMonotonic": master);
+        self.master.clear();
+        fields!(&mut self.master, "masterClock": master);
+    }
 }
 
 impl Answer<'_> {
@@ -174,7 +158,7 @@ impl Answer<'_> {
         const USUAL_HEADER_BYTES: usize = 4;
         let start = out.len();
         out.extend_from_slice(&[0; USUAL_HEADER_BYTES]);
-        serde_json::to_writer(&mut *out, self).expect("an answer can be written to memory");
+        self.write(out);
         let payload_bytes = out.len() - start - USUAL_HEADER_BYTES;
         let (header, header_bytes) = frame::server_header(Opcode::Text, payload_bytes);
         let header = &header[..header_bytes];
@@ -184,32 +168,96 @@ impl Answer<'_> {
             out.splice(start..start + USUAL_HEADER_BYTES, header.iter().copied());
         }
     }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Answer::Joined { room_code, ws_id, host_user_id, is_host, timestamp } => {
+                object!(out, "joined", "roomCode": room_code, "wsId": ws_id, "hostUserId": host_user_id, "isHost": is_host, "timestamp": timestamp);
+            }
+            Answer::UserJoined { user_id, ws_id, total_clients, timestamp } => {
+                object!(out, "user_joined", "userId": user_id, "wsId": ws_id, "totalClients": total_clients, "timestamp": timestamp);
+            }
+            Answer::UserLeft { user_id, ws_id, total_clients } => {
+                object!(out, "user_left", "userId": user_id, "wsId": ws_id, "totalClients": total_clients);
+            }
+            Answer::TimePong { id, t0, clocks, time_offset, playback_position, is_playing } => {
+                out.extend_from_slice(b"{\"type\":\"time_pong\"");
+                fields!(out, "id": id, "t0": t0);
+                out.extend_from_slice(&clocks.unix_and_master);
+                fields!(out, "timeOffset": time_offset, "playbackPosition": playback_position,
+                    "isPlaying": is_playing);
+                out.extend_from_slice(&clocks.master);
+                out.push(b'}');
+            }
+            Answer::PrepareTrack { audio_url, duration, check_id, timestamp } => {
+                object!(out, "PREPARE_TRACK", "audioUrl": audio_url, "duration": duration, "checkId": check_id, "timestamp": timestamp);
+            }
+            Answer::DeviceHealthCheck { check_id, timestamp } => {
+                object!(out, "device_health_check", "checkId": check_id, "timestamp": timestamp);
+            }
+            Answer::DeviceReady { ws_id, timestamp } => {
+                object!(out, "device_ready", "wsId": ws_id, "timestamp": timestamp);
+            }
+            Answer::Play {
+                audio_url,
+                duration,
+                master_clock_ms,
+                master_clock_latency_ms,
+                start_delay_ms,
+                timestamp,
+            } => {
+                object!(out, "PLAY", "audioUrl": audio_url, "duration": duration, "masterClockMs": master_clock_ms, "masterClockLatencyMs": master_clock_latency_ms, "startDelayMs": start_delay_ms, "timestamp": timestamp);
+            }
+            Answer::PlaySync {
+                audio_url,
+                duration,
+                playback_position,
+                master_clock_ms,
+                master_clock_latency_ms,
+                is_playing,
+                timestamp,
+            } => {
+                object!(out, "PLAY_SYNC", "audioUrl": audio_url, "duration": duration, "playbackPosition": playback_position, "masterClockMs": master_clock_ms, "masterClockLatencyMs": master_clock_latency_ms, "isPlaying": is_playing, "timestamp": timestamp);
+            }
+            Answer::Pause { paused_at_ms, master_clock_ms, timestamp } => {
+                object!(out, "PAUSE", "pausedAtMs": paused_at_ms, "masterClockMs": master_clock_ms, "timestamp": timestamp);
+            }
+            Answer::PauseState {
+                audio_url,
+                duration,
+                paused_position_ms,
+                is_playing,
+                master_clock_ms,
+                started_at_server,
+                timestamp,
+            } => {
+                object!(out, "PAUSE_STATE", "audioUrl": audio_url, "duration": duration, "pausedPositionMs": paused_position_ms, "isPlaying": is_playing, "masterClockMs": master_clock_ms, "startedAtServer": started_at_server, "timestamp": timestamp);
+            }
+            Answer::PlaybackState { server_now, timestamp } => {
+                let (no_track, no_duration) = (Nullable::<&str>(None), Nullable::<Number>(None));
+                object!(out, "playback_state", "currentTrack": no_track, "isPlaying": false,
+                    "playbackPosition": 0_u32, "duration": no_duration, "serverNow": server_now,
+                    "timestamp": timestamp);
+            }
+            Answer::Resume { master_clock_ms, resume_delay_ms, playback_position_ms, timestamp } => {
+                object!(out, "RESUME", "masterClockMs": master_clock_ms, "resumeDelayMs": resume_delay_ms, "playbackPositionMs": playback_position_ms, "timestamp": timestamp);
+            }
+            Answer::Seek { seek_position_ms, master_clock_ms, seek_delay_ms, timestamp } => {
+                object!(out, "SEEK", "seekPositionMs": seek_position_ms, "masterClockMs": master_clock_ms, "seekDelayMs": seek_delay_ms, "timestamp": timestamp);
+            }
+            Answer::TrackChange { track_data, timestamp } => {
+                object!(out, "TRACK_CHANGE", "trackData": track_data, "timestamp": timestamp);
+            }
+            Answer::Resync { correct_position_ms, master_clock_ms, timestamp } => {
+                object!(out, "RESYNC", "correctPositionMs": correct_position_ms, "masterClockMs": master_clock_ms, "timestamp": timestamp);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use expect_test::expect;
-
-    #[test]
-    fn times_are_written_as_javascript_would() {
-        let text = serde_json::to_string(&[
-            Ms(61_234_567_890_123),
-            Ms(1_000_000),
-            Ms(-1_100_000),
-            Ms(1),
-            Ms(0),
-            Ms(1_763_000_000_123_500),
-        ])
-        .unwrap();
-        expect!["[61234567890.123,1000,-1100,0.001,0,1763000000123.5]"].assert_eq(&text);
-    }
-
-    #[test]
-    fn ids_have_at_least_seven_characters_of_base_36() {
-        let text = serde_json::to_string(&[WsId(0), WsId(35), WsId(36), WsId(u64::MAX)]).unwrap();
-        expect![[r#"["0000000","000000z","0000010","3w5e11264sgsf"]"#]].assert_eq(&text);
-    }
 
     #[test]
     fn a_short_and_a_long_answer_get_their_headers() {
@@ -220,12 +268,12 @@ mod tests {
         let url = "u".repeat(70_000);
         let mut out = Vec::new();
         let play = Answer::PauseState {
-            audio_url: Some(&url),
+            audio_url: Nullable(Some(&url)),
             duration: None,
             paused_position_ms: Ms(0),
             is_playing: false,
             master_clock_ms: Ms(0),
-            started_at_server: Some(None),
+            started_at_server: Some(Nullable(None)),
             timestamp: Timestamp(0),
         };
         play.push_frame(&mut out);

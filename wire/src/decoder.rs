@@ -63,6 +63,14 @@ impl Decoder {
         input: &mut &'b mut [u8],
         limits: &DecoderLimits,
     ) -> Result<Option<Event<'s>>, Reason> {
+        if self.partial.is_empty() && self.fragments.is_none() {
+            if input.is_empty() {
+                return Ok(None);
+            }
+            if let Some((opcode, payload)) = take_short_message(input, limits) {
+                return finish(&mut self.fragments, opcode, payload).map(Some);
+            }
+        }
         loop {
             self.drop_spent();
             let Some((header, from_partial)) = self.next_header(input, limits)? else {
@@ -207,6 +215,33 @@ impl Decoder {
     }
 }
 
+/// Takes what nearly all messages are off the front of `input`: one masked frame of text or binary, of at most
+/// 125 bytes, all of it there. `None`, and nothing taken, for whatever is not.
+fn take_short_message<'b>(
+    input: &mut &'b mut [u8],
+    limits: &DecoderLimits,
+) -> Option<(Opcode, &'b mut [u8])> {
+    const MASK_BIT: u8 = 0x80;
+    const HEADER_BYTES: usize = 6;
+    let [first, second, a, b, c, d, ..] = **input else { return None };
+    let opcode = match first {
+        0x81 => Opcode::Text,
+        0x82 => Opcode::Binary,
+        _ => return None,
+    };
+    let payload_bytes = usize::from(second ^ MASK_BIT);
+    let frame_bytes = HEADER_BYTES + payload_bytes;
+    let is_short = limits.masked && payload_bytes <= frame::CONTROL_PAYLOAD_BYTES_MAX;
+    if !is_short || payload_bytes > limits.message_bytes_max || frame_bytes > input.len() {
+        return None;
+    }
+    let (frame, rest) = std::mem::take(input).split_at_mut(frame_bytes);
+    *input = rest;
+    let payload = &mut frame[HEADER_BYTES..];
+    mask::apply(payload, [a, b, c, d]);
+    Some((opcode, payload))
+}
+
 fn frame_bytes(header: &Header) -> usize {
     // `check` bounds the payload by message_bytes_max or 125, both far below usize::MAX.
     header.header_bytes + header.payload_bytes as usize
@@ -228,10 +263,11 @@ fn finish<'a>(
 ) -> Result<Event<'a>, Reason> {
     debug_assert!(opcode.is_control() || fragments.is_none(), "check lets no new message into another");
     match opcode {
-        Opcode::Text => match std::str::from_utf8(payload) {
-            Ok(_) => Ok(Event::Text(payload)),
-            Err(_) => Err(Reason::InvalidUtf8),
-        },
+        // Most text is ASCII, which is quicker to see.
+        Opcode::Text if payload.is_ascii() || std::str::from_utf8(payload).is_ok() => {
+            Ok(Event::Text(payload))
+        }
+        Opcode::Text => Err(Reason::InvalidUtf8),
         Opcode::Binary => Ok(Event::Binary(payload)),
         Opcode::Ping => Ok(Event::Ping(payload)),
         Opcode::Pong => Ok(Event::Pong),

@@ -1,21 +1,48 @@
 //! JSON that passes through: a client's own values, kept and given back as they were sent.
 //!
-//! [`Value`] is a borrowed view of a parsed message, [`Json`] an owned text of one value. Neither knows the
-//! room protocol. Key order, nesting and numbers survive; white space and `1.0` against `1` do not.
+//! [`Value`] is a borrowed view of one value of a message, from whichever of the two readers of [`crate::request`]
+//! read it; [`Json`] is an owned text of one value. Neither knows the room protocol. Key order, nesting and
+//! numbers survive; white space and `1.0` against `1` do not.
 
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 use simd_json::{Node, StaticNode};
 
-/// One value of a parsed message: its nodes on the parser's tape.
+/// One value of a message.
 #[derive(Clone, Copy, Debug)]
-pub struct Value<'t, 'b>(&'t [Node<'b>]);
+pub struct Value<'t, 'b>(Source<'t, 'b>);
 
-/// One value, owned, as JSON text; without memory for `null`.
+#[derive(Clone, Copy, Debug)]
+enum Source<'t, 'b> {
+    /// Its nodes on the parser's tape.
+    Tape(&'t [Node<'b>]),
+    /// A string of ASCII in which nothing needs escaping.
+    PlainText(&'b [u8]),
+    /// A number and its text, which is how JavaScript writes it.
+    PlainNumber(&'b [u8], f64),
+    Flag(bool),
+    Null,
+}
+
+/// One value, owned, as JSON text.
 #[derive(Clone, Debug)]
-pub struct Json(Option<Box<RawValue>>);
+pub struct Json(Box<RawValue>);
 
 impl<'t, 'b> Value<'t, 'b> {
+    pub(crate) const NULL: Value<'static, 'static> = Value(Source::Null);
+
+    pub(crate) fn plain_text(text: &'b [u8]) -> Value<'t, 'b> {
+        Value(Source::PlainText(text))
+    }
+
+    pub(crate) fn plain_number(text: &'b [u8], number: f64) -> Value<'t, 'b> {
+        Value(Source::PlainNumber(text, number))
+    }
+
+    pub(crate) fn flag(flag: bool) -> Value<'t, 'b> {
+        Value(Source::Flag(flag))
+    }
+
     /// The value whose nodes start at the front of `tape`, and the nodes after it.
     pub(crate) fn split(tape: &'t [Node<'b>]) -> (Value<'t, 'b>, &'t [Node<'b>]) {
         let nodes = match tape.first() {
@@ -24,40 +51,42 @@ impl<'t, 'b> Value<'t, 'b> {
             None => 0,
         };
         let (value, rest) = tape.split_at(nodes);
-        (Value(value), rest)
+        (Value(Source::Tape(value)), rest)
     }
 
     /// The value as a string.
     pub fn as_str(&self) -> Option<&'b str> {
-        match self.0.first() {
-            Some(Node::String(text)) => Some(text),
+        match self.0 {
+            Source::Tape([Node::String(text), ..]) => Some(text),
+            Source::PlainText(text) => std::str::from_utf8(text).ok(),
             _ => None,
         }
     }
 
     /// The value as a number; JSON's are doubles, as in JavaScript.
     pub fn as_f64(&self) -> Option<f64> {
-        match self.0.first()? {
-            Node::Static(StaticNode::I64(number)) => Some(*number as f64),
-            Node::Static(StaticNode::U64(number)) => Some(*number as f64),
-            Node::Static(StaticNode::F64(number)) => Some(*number),
+        match self.0 {
+            Source::Tape([Node::Static(StaticNode::I64(number)), ..]) => Some(*number as f64),
+            Source::Tape([Node::Static(StaticNode::U64(number)), ..]) => Some(*number as f64),
+            Source::Tape([Node::Static(StaticNode::F64(number)), ..]) => Some(*number),
+            Source::PlainNumber(_, number) => Some(number),
             _ => None,
         }
     }
 
     /// True for `true`.
     pub fn is_true(&self) -> bool {
-        matches!(self.0.first(), Some(Node::Static(StaticNode::Bool(true))))
+        matches!(self.0, Source::Tape([Node::Static(StaticNode::Bool(true)), ..]) | Source::Flag(true))
     }
 
     /// True for `null`.
     pub fn is_null(&self) -> bool {
-        matches!(self.0.first(), Some(Node::Static(StaticNode::Null)))
+        matches!(self.0, Source::Tape([Node::Static(StaticNode::Null), ..]) | Source::Null)
     }
 
     /// True for an object.
     pub fn is_object(&self) -> bool {
-        matches!(self.0.first(), Some(Node::Object { .. }))
+        matches!(self.0, Source::Tape([Node::Object { .. }, ..]))
     }
 
     /// A field of an object; the last of that name, as JavaScript has it.
@@ -67,7 +96,10 @@ impl<'t, 'b> Value<'t, 'b> {
 
     /// The fields of an object in the order they were sent; none if it is no object.
     pub fn fields(&self) -> impl Iterator<Item = (&'b str, Value<'t, 'b>)> + use<'t, 'b> {
-        let mut rest = if self.is_object() { &self.0[1..] } else { &[][..] };
+        let mut rest = match self.0 {
+            Source::Tape([Node::Object { .. }, inner @ ..]) => inner,
+            _ => &[],
+        };
         std::iter::from_fn(move || {
             let (Node::String(key), after) = rest.split_first()? else { return None };
             let (value, after) = Value::split(after);
@@ -76,23 +108,35 @@ impl<'t, 'b> Value<'t, 'b> {
         })
     }
 
+    /// Appends the value's JSON.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        match self.0 {
+            Source::PlainText(text) => {
+                out.push(b'"');
+                out.extend_from_slice(text);
+                out.push(b'"');
+            }
+            Source::PlainNumber(text, _) => out.extend_from_slice(text),
+            _ => serde_json::to_writer(out, self).expect("a value can be written to memory"),
+        }
+    }
+
     /// The value as owned text.
     pub fn to_json(&self) -> Json {
-        if self.is_null() {
-            return Json::NULL;
-        }
         // The parser bounds depth, and a tape holds no NaN and no key that is not a string.
-        Json(Some(to_raw_value(self).expect("a parsed value can be written")))
+        Json(to_raw_value(self).expect("a parsed value can be written"))
     }
 }
 
 impl Json {
     /// `null`
-    pub const NULL: Json = Json(None);
+    pub fn null() -> Json {
+        Json(RawValue::NULL.to_owned())
+    }
 
     /// The value's text.
     pub fn as_text(&self) -> &str {
-        self.0.as_ref().map_or("null", |text| text.get())
+        self.0.get()
     }
 }
 
@@ -102,15 +146,16 @@ impl PartialEq for Json {
     }
 }
 
-impl Serialize for Json {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
-    }
-}
-
 impl Serialize for Value<'_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0.first() {
+        let tape = match self.0 {
+            Source::Tape(tape) => tape,
+            Source::PlainText(_) => return serializer.serialize_str(self.as_str().unwrap_or_default()),
+            Source::PlainNumber(_, number) => return Number(number).serialize(serializer),
+            Source::Flag(flag) => return serializer.serialize_bool(flag),
+            Source::Null => return serializer.serialize_unit(),
+        };
+        match tape.first() {
             Some(Node::String(text)) => serializer.serialize_str(text),
             Some(Node::Static(StaticNode::I64(number))) => serializer.serialize_i64(*number),
             Some(Node::Static(StaticNode::U64(number))) => serializer.serialize_u64(*number),
@@ -126,7 +171,7 @@ impl Serialize for Value<'_, '_> {
             }
             Some(Node::Array { len, .. }) => {
                 let mut list = serializer.serialize_seq(Some(*len))?;
-                let mut rest = &self.0[1..];
+                let mut rest = &tape[1..];
                 while !rest.is_empty() {
                     let (value, after) = Value::split(rest);
                     list.serialize_element(&value)?;
@@ -142,14 +187,20 @@ impl Serialize for Value<'_, '_> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Number(pub f64);
 
-impl Serialize for Number {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+impl Number {
+    /// The number as an integer, if it is one that a double keeps apart from its neighbours.
+    pub(crate) fn whole(self) -> Option<i64> {
         // 2^53: above it a double's neighbours are further apart than 1.
         const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
-        if self.0.fract() == 0.0 && self.0.abs() <= WHOLE_MAX {
-            serializer.serialize_i64(self.0 as i64)
-        } else {
-            serializer.serialize_f64(self.0)
+        (self.0.abs() <= WHOLE_MAX).then_some(self.0 as i64).filter(|whole| *whole as f64 == self.0)
+    }
+}
+
+impl Serialize for Number {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.whole() {
+            Some(whole) => serializer.serialize_i64(whole),
+            None => serializer.serialize_f64(self.0),
         }
     }
 }

@@ -9,9 +9,11 @@
 pub mod answer;
 pub mod close;
 pub mod decoder;
+mod flat;
 pub mod frame;
 pub mod json;
 pub mod mask;
 pub mod request;
+pub mod text;
 pub mod upgrade;
 pub mod utf8;

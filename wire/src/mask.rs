@@ -11,8 +11,12 @@ pub fn apply(payload: &mut [u8], key: [u8; 4]) {
     for chunk in chunks {
         *chunk = (u64::from_ne_bytes(*chunk) ^ wide).to_ne_bytes();
     }
-    // 8 is a multiple of 4, so the tail starts at byte 0 of the key again.
-    for (byte, key) in tail.iter_mut().zip(key.into_iter().cycle()) {
+    // 8 and 4 are multiples of 4, so what is left starts at byte 0 of the key again.
+    let (half, tail) = tail.as_chunks_mut::<4>();
+    for half in half {
+        *half = (u32::from_ne_bytes(*half) ^ u32::from_ne_bytes(key)).to_ne_bytes();
+    }
+    for (byte, key) in tail.iter_mut().zip(key) {
         *byte ^= key;
     }
 }

@@ -11,13 +11,19 @@ use crate::ids::{CoreId, MemberId};
 use crate::limits::{Authz, MESH_FULL};
 use crate::placement;
 use crate::readiness::Readiness;
-use wire::answer::{Answer, Ms};
-use wire::json::{Number, Value};
-use wire::request::{Message, Request};
+use crate::time::us;
+use wire::answer::Answer;
+use wire::json::Value;
+use wire::request::{self, Message, Request};
+use wire::text::{Ms, Nullable};
 
 impl Shard {
     /// A message of one of this shard's connections.
     pub(super) fn handle_text(&mut self, index: u32, text: &mut [u8]) {
+        if let Some((id, t0)) = request::usual_ping(text) {
+            self.answer_ping(self.member_id(index), Some(id), Some(t0), None);
+            return;
+        }
         let Some(mut parser) = self.parser.take() else { return };
         // Parsing changes the text in place, so what may have to travel is kept before.
         let kept = self.may_travel(index).then(|| text.to_vec());
@@ -87,16 +93,7 @@ impl Shard {
 
     /// At the home of the room it names, if it names one: the request is carried out.
     fn decide(&mut self, from: MemberId, message: Message<'_, '_>) {
-        let room_code = message.room_code.unwrap_or_default();
-        let standing = self
-            .standing(from)
-            .filter(|(room, _)| *self.rooms[*room as usize].code == *room_code)
-            .map(|(room, place)| (room, Some(place)));
-        let stranger = || {
-            let room = *self.rooms_by_code.get(room_code)?;
-            (self.settings.authz == Authz::Off).then_some((room, None))
-        };
-        let standing = standing.or_else(stranger);
+        let standing = message.room_code.and_then(|room_code| self.standing_in(from, room_code));
         if let Request::TimePing { id, t0 } = message.request {
             self.answer_ping(from, id, t0, standing.map(|(room, _)| room));
             return;
@@ -118,6 +115,18 @@ impl Shard {
         }
     }
 
+    /// The room of this code, and the sender's place in it; without a place only where anyone may ask.
+    fn standing_in(&self, from: MemberId, room_code: &str) -> Option<(u32, Option<u32>)> {
+        let standing = self.standing(from).filter(|(room, _)| *self.rooms[*room as usize].code == *room_code);
+        if let Some((room, place)) = standing {
+            return Some((room, Some(place)));
+        }
+        if self.settings.authz != Authz::Off {
+            return None;
+        }
+        self.rooms_by_code.get(room_code).map(|room| (*room, None))
+    }
+
     fn may_command(&self, room: u32, place: Option<u32>) -> bool {
         match self.settings.authz {
             Authz::Member | Authz::Off => true,
@@ -133,20 +142,18 @@ impl Shard {
         room: Option<u32>,
     ) {
         let now = self.now;
+        let Some(mut clocks) = self.clocks.take() else { return };
+        clocks.set(now.unix_us, now.master_us);
         let room = room.map(|room| &self.rooms[room as usize]);
-        let offset = t0.and_then(|t0| t0.as_f64()).map(|t0| {
-            let unix_ms = now.unix_us as f64 / 1000.0;
-            Number(unix_ms - (t0 + unix_ms) / 2.0)
-        });
+        let offset_us = t0.and_then(|t0| t0.as_f64()).map(|t0_ms| now.unix_us.saturating_sub(us(t0_ms)) / 2);
         let pong = Answer::TimePong {
             id,
             t0,
-            server_time_unix: Ms(now.unix_us),
-            server_time_monotonic: Ms(now.master_us),
-            time_offset: offset,
+            clocks: &clocks,
+            // serverTimeUnix - (t0 + serverTimeUnix) / 2, to the microsecond.
+            time_offset: Nullable(offset_us.map(Ms)),
             playback_position: Ms(room.map_or(0, |room| room.position_us(now))),
             is_playing: room.is_some_and(|room| room.is_playing()),
-            master_clock: Ms(now.master_us),
         };
         if from.core == self.settings.core {
             self.push_own(from.connection.index, |out| pong.push_frame(out));
@@ -155,6 +162,7 @@ impl Shard {
             pong.push_frame(&mut frames);
             self.reply(from, &mut frames, true);
         }
+        self.clocks = Some(clocks);
     }
 
     fn answer_query(&mut self, from: MemberId, room: u32, request: &Request<'_, '_>) {
