@@ -33,6 +33,7 @@ impl Pool {
     }
 
     /// Lets go of a buffer; it is kept if this was its last owner and there is room for it.
+    #[inline]
     pub fn put(&mut self, mut buffer: Buffer) {
         if let Some(bytes) = Rc::get_mut(&mut buffer)
             && self.bytes + bytes.capacity() <= POOL_BYTES_MAX
@@ -93,12 +94,13 @@ impl Outbox {
         }
     }
 
-    /// Adds the part of a batch from `start` on.
-    pub fn push_shared(&mut self, batch: &Buffer, start: usize) {
+    /// Adds the part of a batch from `start` on, and returns what is owed then.
+    #[inline]
+    pub fn push_shared(&mut self, batch: &Buffer, start: usize) -> usize {
         let Some(first) = &mut self.first else {
             self.first = Some(Rc::clone(batch));
             self.start = start as u32;
-            return;
+            return batch.len() - start;
         };
         if self.more.is_none()
             && !self.is_in_flight
@@ -106,12 +108,25 @@ impl Outbox {
         {
             own.extend_from_slice(&batch[start..]);
         } else {
-            // A slow reader's share of a broadcast is not copied: its memory is that of all members.
-            self.more.get_or_insert_default().push(Rc::clone(batch), start);
+            self.push_behind(batch, start);
         }
+        self.owed_bytes()
+    }
+
+    /// A slow reader's share of a broadcast is not copied: its memory is that of all members.
+    #[cold]
+    fn push_behind(&mut self, batch: &Buffer, start: usize) {
+        self.more.get_or_insert_default().push(Rc::clone(batch), start);
+    }
+
+    /// Something waits, and no send is out.
+    #[inline]
+    pub fn can_send(&self) -> bool {
+        !self.is_in_flight && self.first.is_some()
     }
 
     /// The bytes of the next send, which is out from now on; `None` if one is out already.
+    #[inline]
     pub fn begin_send(&mut self) -> Option<&[u8]> {
         if self.is_in_flight {
             return None;
@@ -124,17 +139,19 @@ impl Outbox {
         Some(&first[self.start as usize..])
     }
 
-    /// The kernel has taken `bytes` of the send that is out: what is left of it, which stays out. `None`
-    /// once all is taken, and the send is over.
-    pub fn sent(&mut self, bytes: usize, pool: &mut Pool) -> Option<&[u8]> {
-        let owed = self.first.as_ref()?.len() - self.start as usize;
+    /// The kernel has taken `bytes` of the send that is out. True if some are left, which stay out; else the
+    /// send is over.
+    #[inline]
+    pub fn sent(&mut self, bytes: usize, pool: &mut Pool) -> bool {
+        let Some(first) = &self.first else { return false };
+        let owed = first.len() - self.start as usize;
         debug_assert!(self.is_in_flight && bytes <= owed, "no more is sent than was handed out");
         if bytes < owed {
             self.start += bytes as u32;
-            return self.in_flight();
+            return true;
         }
         self.end_send(pool);
-        None
+        false
     }
 
     /// The bytes that are out.
@@ -143,12 +160,16 @@ impl Outbox {
     }
 
     /// The send is over, whatever of it was sent.
+    #[inline]
     pub fn end_send(&mut self, pool: &mut Pool) {
         self.is_in_flight = false;
+        self.start = 0;
         if let Some(first) = self.first.take() {
             pool.put(first);
         }
-        self.next();
+        if self.more.is_some() {
+            self.next();
+        }
     }
 
     /// Forgets all that waits; a send that is out stays so until it is over.
@@ -160,8 +181,8 @@ impl Outbox {
     }
 
     /// Moves the oldest of the backlog to the empty front.
+    #[cold]
     fn next(&mut self) {
-        self.start = 0;
         if let Some(more) = &mut self.more
             && let Some((buffer, start)) = more.pop()
         {
@@ -174,6 +195,7 @@ impl Outbox {
     }
 
     /// Joins the front with as much of the backlog as one send may carry.
+    #[cold]
     fn merge(&mut self) {
         while let (Some(first), Some(more)) = (&mut self.first, &mut self.more)
             && let Some((next, start)) = more.buffers.front()
@@ -244,12 +266,13 @@ mod tests {
         outbox.append(pool, |own| own.extend_from_slice(b"more"));
         assert_eq!(outbox.owed_bytes(), 3 + 3 + 2 + 4);
         assert_eq!(text(outbox.begin_send()), "-", "one send at a time");
-        assert_eq!(text(outbox.sent(1, pool)), "89", "the rest of a short send");
+        assert!(outbox.sent(1, pool));
+        assert_eq!(text(outbox.in_flight()), "89", "the rest of a short send");
         assert_eq!(text(outbox.begin_send()), "-", "which is still in flight");
-        assert_eq!(text(outbox.sent(2, pool)), "-");
+        assert!(!outbox.sent(2, pool));
         assert_eq!(text(outbox.begin_send()), "own89more");
         assert_eq!(Rc::strong_count(&batch), 1);
-        assert_eq!(text(outbox.sent(9, pool)), "-");
+        assert!(!outbox.sent(9, pool));
         assert!(outbox.is_empty() && outbox.owed_bytes() == 0 && outbox.begin_send().is_none());
     }
 
@@ -314,11 +337,11 @@ mod tests {
         for _ in 0..5 {
             outbox.push_shared(&batch, 0);
         }
-        assert_eq!(outbox.sent(first, pool), None);
+        assert!(!outbox.sent(first, pool));
         let mut sends = vec![];
         while let Some(bytes) = outbox.begin_send().map(<[u8]>::len) {
             sends.push(bytes);
-            assert_eq!(outbox.sent(bytes, pool), None);
+            assert!(!outbox.sent(bytes, pool));
         }
         assert_eq!(sends, [MERGED_SEND_BYTES_MAX, MERGED_SEND_BYTES_MAX, MERGED_SEND_BYTES_MAX / 2]);
         assert_eq!(outbox.owed_bytes(), 0);
@@ -352,8 +375,9 @@ mod tests {
                         let taken = amount.min(bytes.len());
                         if !bytes.is_empty() {
                             got.extend_from_slice(&bytes[..taken]);
-                            let rest = outbox.sent(taken, pool).map(<[u8]>::to_vec);
-                            prop_assert_eq!(rest.unwrap_or_default(), &bytes[taken..]);
+                            let is_left = outbox.sent(taken, pool);
+                            prop_assert_eq!(outbox.in_flight().unwrap_or_default(), &bytes[taken..]);
+                            prop_assert_eq!(is_left, taken < bytes.len());
                         }
                     }
                 }

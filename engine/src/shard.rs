@@ -160,16 +160,19 @@ impl Shard {
     /// The next send, in the order they are to leave. Its bytes stay in place until
     /// [`Shard::handle_sent`] or [`Shard::handle_send_ended`] says that it is over; at most one per connection
     /// is out at a time. Large audiences' sends are cut into slices between turns.
+    #[inline]
     pub fn poll_send(&mut self) -> Option<(ConnectionId, &[u8])> {
-        loop {
+        let index = loop {
             let index = self.ready.next()?;
             let connection = &mut self.connections[index as usize];
             connection.is_listed = false;
-            if connection.outbox.begin_send().is_some() {
-                let connection = &self.connections[index as usize];
-                return connection.outbox.in_flight().map(|bytes| (connection.id(index), bytes));
+            if connection.outbox.can_send() {
+                break index;
             }
-        }
+        };
+        let connection = &mut self.connections[index as usize];
+        let id = connection.id(index);
+        connection.outbox.begin_send().map(|bytes| (id, bytes))
     }
 
     /// True if work is left that was put off to the next turn: do not park.

@@ -139,12 +139,36 @@ impl<'b> Rest<'b> {
     #[inline]
     fn digits(&mut self, number: &mut u64) -> usize {
         let start = self.0.len();
+        while let Some((eight, rest)) = self.0.split_first_chunk::<8>()
+            && let Some(eight) = eight_digits(*eight)
+        {
+            *number = number.wrapping_mul(100_000_000).wrapping_add(eight);
+            self.0 = rest;
+        }
         while let [digit @ b'0'..=b'9', rest @ ..] = self.0 {
             *number = number.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
             self.0 = rest;
         }
         start - self.0.len()
     }
+}
+
+/// The number that eight digits are, if they are digits.
+#[inline]
+fn eight_digits(text: [u8; 8]) -> Option<u64> {
+    const ZEROS: u64 = u64::from_ne_bytes([b'0'; 8]);
+    const SIX: u64 = u64::from_ne_bytes([6; 8]);
+    const HIGH_HALVES: u64 = u64::from_ne_bytes([0xf0; 8]);
+    let word = u64::from_le_bytes(text);
+    // 0x30 to 0x39 are the bytes whose high half is 3 and stays 3 when 6 is added.
+    if (word & HIGH_HALVES) != ZEROS || (word.wrapping_add(SIX) & HIGH_HALVES) != ZEROS {
+        return None;
+    }
+    // Neighbours are joined: digits to pairs, pairs to fours, fours to the eight.
+    let digits = word - ZEROS;
+    let pairs = (digits.wrapping_mul(10) + (digits >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs.wrapping_mul(100) + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
+    Some((fours.wrapping_mul(10_000) + (fours >> 32)) & 0xffff_ffff)
 }
 
 /// Bytes up to the first that is a quote, a backslash, a control character or not ASCII. Eight at a time.
@@ -239,6 +263,21 @@ mod tests {
             assert_eq!(read(text), "-", "{text}");
         }
         assert_eq!(scan(b"{\"a\":\"\xff\"}").map(|_| ()), None);
+    }
+
+    #[test]
+    fn eight_digits_are_the_number_they_spell() {
+        for number in [0, 1, 9, 10, 12_345_678, 98_765_432, 99_999_999, 10_000_000, 90_909_090] {
+            let text: [u8; 8] = format!("{number:08}").into_bytes().try_into().unwrap();
+            assert_eq!(eight_digits(text), Some(number));
+            for at in 0..8 {
+                for other in (0..b'0').chain(b':'..=0xff) {
+                    let mut spoilt = text;
+                    spoilt[at] = other;
+                    assert_eq!(eight_digits(spoilt), None, "{spoilt:02x?}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -24,7 +24,9 @@ pub struct FanOut {
 /// Connections with something to send, in the order they are to be served.
 #[derive(Default)]
 pub(super) struct Ready {
-    prompt: VecDeque<u32>,
+    prompt: Vec<u32>,
+    /// How many of `prompt` were served; 0 if none are left.
+    prompt_served: usize,
     /// Members of large audiences, served after the others and a slice at a time.
     bulk: VecDeque<u32>,
     bulk_sent: usize,
@@ -52,12 +54,23 @@ pub(super) enum Missed {
 }
 
 impl Ready {
+    #[inline]
     pub(super) fn next(&mut self) -> Option<u32> {
-        self.prompt.pop_front().or_else(|| {
-            (self.bulk_sent < BULK_SENDS_PER_TURN_MAX)
-                .then(|| self.bulk.pop_front())?
-                .inspect(|_| self.bulk_sent += 1)
-        })
+        let Some(index) = self.prompt.get(self.prompt_served).copied() else { return self.next_bulk() };
+        self.prompt_served += 1;
+        if self.prompt_served == self.prompt.len() {
+            self.prompt.clear();
+            self.prompt_served = 0;
+        }
+        Some(index)
+    }
+
+    #[cold]
+    fn next_bulk(&mut self) -> Option<u32> {
+        if self.bulk_sent == BULK_SENDS_PER_TURN_MAX {
+            return None;
+        }
+        self.bulk.pop_front().inspect(|_| self.bulk_sent += 1)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -103,19 +116,23 @@ impl Shard {
         let Some(audience) = self.audiences.get_mut(audience as usize) else { return };
         let Some(batch) = audience.freeze() else { return };
         let is_bulk = audience.listeners.len() > AUDIENCE_PROMPT_MAX;
+        let owed_max = self.settings.limits.outbox_bytes_max;
         for listener in &mut audience.listeners {
             let start = std::mem::take(&mut listener.cursor) as usize;
             if start == batch.len() {
                 continue;
             }
             let connection = &mut self.connections[listener.connection as usize];
-            connection.outbox.push_shared(&batch, start);
-            if connection.outbox.owed_bytes() > self.settings.limits.outbox_bytes_max {
+            let owed_bytes = connection.outbox.push_shared(&batch, start);
+            if owed_bytes > owed_max {
                 self.ready.overflowed.push(connection.id(listener.connection));
-            } else if !connection.is_listed && !connection.outbox.is_in_flight() {
+            } else if !connection.is_listed && connection.outbox.can_send() {
                 connection.is_listed = true;
-                let list = if is_bulk { &mut self.ready.bulk } else { &mut self.ready.prompt };
-                list.push_back(listener.connection);
+                if is_bulk {
+                    self.ready.bulk.push_back(listener.connection);
+                } else {
+                    self.ready.prompt.push(listener.connection);
+                }
             }
         }
         self.pool.put(batch);
@@ -154,7 +171,7 @@ impl Shard {
         let connection = &mut self.connections[index as usize];
         if !connection.is_listed && !connection.outbox.is_in_flight() {
             connection.is_listed = true;
-            self.ready.prompt.push_back(index);
+            self.ready.prompt.push(index);
         }
     }
 
@@ -254,13 +271,20 @@ impl Shard {
     }
 
     /// The kernel took `bytes` of the send in flight: what is left of it, to be sent next.
+    #[inline]
     pub fn handle_sent(&mut self, id: ConnectionId, bytes: usize) -> Option<&[u8]> {
-        let index = self.live(id)?;
-        let connection = &mut self.connections[index as usize];
-        if connection.outbox.sent(bytes, &mut self.pool).is_some() {
-            return self.connections[index as usize].outbox.in_flight();
+        let connection = self.connections.get_mut(id.index as usize)?;
+        if connection.generation != id.generation {
+            return None;
         }
-        self.go_on(index);
+        if connection.outbox.sent(bytes, &mut self.pool) {
+            return self.connections[id.index as usize].outbox.in_flight();
+        }
+        if !connection.outbox.is_empty() {
+            self.list(id.index);
+        } else if matches!(connection.phase, Phase::Closing { .. }) {
+            self.finish_closing(id.index);
+        }
         None
     }
 
@@ -273,15 +297,6 @@ impl Shard {
     pub fn handle_send_ended(&mut self, id: ConnectionId) {
         if let Some(index) = self.live(id) {
             self.connections[index as usize].outbox.end_send(&mut self.pool);
-        }
-    }
-
-    /// After a whole send: the next, or the end of a connection that was to close.
-    fn go_on(&mut self, index: u32) {
-        if self.connections[index as usize].outbox.is_empty() {
-            self.finish_closing(index);
-        } else {
-            self.list(index);
         }
     }
 }
