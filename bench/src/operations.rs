@@ -9,9 +9,11 @@ use wire::frame::{self, Opcode};
 use wire::mask;
 
 type Operation = Box<dyn FnMut()>;
+/// Sets an operation's scene.
+type Prepare = fn() -> Operation;
 
 /// Every operation and how to prepare it.
-pub const OPERATIONS: &[(&str, fn() -> Operation)] = &[
+pub const OPERATIONS: &[(&str, Prepare)] = &[
     ("ping", || in_room(1, &text(PING))),
     ("ping-with-room", || in_room(1, &text(PING_WITH_ROOM))),
     ("echo-20", || echo(20)),
