@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures everything that PERF.md's tables are made of, into bench/results, and writes the tables.
-# Half an hour on a machine with two CPUs; needs node and npm for some peers. Rows: scripts/bench.sh ROW...
+# Three quarters of an hour on a machine with two CPUs; needs node and npm for some peers. Rows: scripts/bench.sh ROW...
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,6 +14,8 @@ with_rooms=(uws bun ws)
 wanted=("$@")
 
 ours() { echo "Downbeat=target/release/downbeat --port {port} --cores 1 --app $1"; }
+# The same with a latency budget, as another server of the row.
+budget() { echo "Downbeat-250us=target/release/downbeat --port {port} --cores 1 --app $1 --batch-us 250"; }
 is_wanted() { [[ ${#wanted[@]} -eq 0 || " ${wanted[*]} " == *" $1 "* ]]; }
 
 # bench NAME SCENARIO APP PEERS... -- FLAGS
@@ -41,6 +43,10 @@ for payload in 20 1024 16384; do
   bench "echo-$payload" echo echo "${everyone[@]}" -- -c 1000 --rate $rate --payload $payload "${short[@]}"
   bench "echo-$payload-closed" echo echo "${everyone[@]}" -- -c 200 --closed --payload $payload --metric rate "${short[@]}"
 done
+# So many connections that no cache holds them.
+crowd=(-c 10000 --payload 20 -d 2s --warmup 500ms)
+bench echo-20-10000-closed echo echo uws bun ws fastwebsockets -- "${crowd[@]}" --closed
+bench echo-20-10000 echo echo "$(budget echo)" uws bun ws fastwebsockets -- "${crowd[@]}" --rate 50000
 for members in 10 100 500; do
   # 80,000 deliveries a second each.
   bench "broadcast-$members" broadcast broadcast "${everyone[@]}" -- -c $members --rate $((80000 / members)) "${short[@]}"
@@ -49,15 +55,25 @@ done
 # The first at a load that all can take, the second at the size that is asked for, with room for a generator
 # that has one CPU for 10,000 clients.
 for members in 3000 10000; do
-  bench "rooms-$members" rooms rooms "${with_rooms[@]}" -- -c $members --room-size 20 --click-every 5s \
-    -d 3s --warmup 2s --slo 'p99<50ms'
+  bench "rooms-$members" rooms rooms "$(budget rooms)" "${with_rooms[@]}" -- -c $members --room-size 20 \
+    --click-every 5s -d 3s --warmup 2s --slo 'p99<50ms'
 done
+# A hundred rooms of a hundred, everyone speaking as fast as it drains.
+bench chatter-10000-closed chatter rooms uws bun -- -c 10000 --room-size 100 --closed --metric rate "${short[@]}"
+# Every connection with its upgrade and its join.
+bench storm connect-storm rooms "${with_rooms[@]}" -- -c 5000 --profile rooms -d 1500ms
+
+# Two shards on the one CPU that one shard has: what a second core costs, not what it brings.
+two_cores="target/release/downbeat --port {port} --app rooms --cores 2"
+bench cores-rooms rooms rooms "Two-cores=$two_cores" -- -c 2000 --room-size 20 --click-every 5s -d 3s --warmup 2s
+bench cores-span chatter rooms "Across-two-cores=$two_cores --room-local-max 100" -- -c 200 --room-size 200 \
+  --closed "${short[@]}"
 
 for server in downbeat "${everyone[@]}"; do
   target=$server; [[ $server == downbeat ]] && target=$(ours echo)
   is_wanted mem && "$loadgen" mem "$target" --steps 0,2500,5k,10k --json "$results/mem-$server.json"
   is_wanted start && "$loadgen" start "$target" --times 21 --json "$results/start-$server.json"
 done
-is_wanted mem-rooms && "$loadgen" mem "$(ours rooms)" --profile rooms --steps 0,2500,5k,10k --json "$results/mem-downbeat-rooms.json"
+is_wanted mem-rooms && "$loadgen" mem "$(ours rooms)" --profile rooms --steps 0,2500,5k,10k,19k --json "$results/mem-downbeat-rooms.json"
 
 "$loadgen" report "$results"/*.json -o PERF.md

@@ -98,6 +98,9 @@ pub const POOL_BUFFER_BYTES: usize = 512;
 /// Bytes of answers in one turn, past which it should send before it reads more: they stay in a CPU's cache
 /// from being written to being sent.
 pub const TURN_ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// Answers in one turn, likewise: the kernel's part of a socket, some kilobytes, stays in the cache from its
+/// receive to its send.
+pub const TURN_ANSWERS_MAX: usize = 128;
 /// Chunks that wait in an outbox are sent together up to this many bytes.
 pub const MERGED_SEND_BYTES_MAX: usize = 64 * 1024;
 

@@ -2,6 +2,7 @@
 
 mod world;
 
+use engine::limits::{TURN_ANSWER_BYTES_MAX, TURN_ANSWERS_MAX};
 use engine::{App, Limits};
 use expect_test::{Expect, expect};
 use wire::frame::Opcode;
@@ -318,6 +319,23 @@ fn who_says_nothing_between_two_pings_rests_until_it_speaks() {
             125000 A rests
         "#]],
     );
+}
+
+#[test]
+fn a_turn_should_end_after_so_many_answers_or_so_many_bytes_of_them() {
+    for (payload_bytes, answers) in [(1, TURN_ANSWERS_MAX), (16_000, TURN_ANSWER_BYTES_MAX / 16_000 + 1)] {
+        let mut world = World::new(&Setup { app: App::Echo, ..Setup::default() });
+        for client in 0..answers {
+            world.step(&format!("c{client} connects on 0"));
+        }
+        for client in 0..answers {
+            assert!(!world.shards[0].is_pressing(), "{client} of {answers}");
+            world.send(&format!("c{client}"), Opcode::Binary, &vec![b'x'; payload_bytes]);
+        }
+        assert!(world.shards[0].is_pressing());
+        world.settle();
+        assert!(!world.shards[0].is_pressing());
+    }
 }
 
 #[test]

@@ -141,6 +141,9 @@ pub struct LoadArgs {
     /// Rooms; instead of --room-size
     #[arg(long, value_name = "N", conflicts_with = "room_size")]
     pub rooms: Option<usize>,
+    /// Number of the first room: runs beside each other at one server need rooms of their own
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub first_room: usize,
     /// Open loop: messages a second in all [default: 1000]; churn: connections a second [default: 100]
     #[arg(long, value_name = "PER_S")]
     pub rate: Option<f64>,

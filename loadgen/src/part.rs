@@ -32,6 +32,7 @@ pub struct Load {
     pub urls: Vec<String>,
     pub connections: usize,
     pub room_size: usize,
+    pub first_room: usize,
     /// Open loop; `None` is closed.
     pub rate_per_s: Option<f64>,
     pub depth: u32,
@@ -108,7 +109,8 @@ impl Load {
         };
         let mut random = fastrand::Rng::with_seed(self.seed.wrapping_add(share.worker as u64));
         let connections = share.connections;
-        let seats = Seats { room_size: self.room_size, first: share.first_connection };
+        let first = self.first_room * self.room_size + share.first_connection;
+        let seats = Seats { room_size: self.room_size, first };
         let stalled = self.part_of(self.stalled as f64, share).round() as usize;
         // In rooms they are spread, so that each has some; in one audience they are the first.
         let spread = |nth: usize| match self.profile {

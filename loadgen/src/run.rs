@@ -106,6 +106,7 @@ impl Run {
             urls: urls.to_vec(),
             connections: args.conns,
             room_size,
+            first_room: args.first_room,
             rate_per_s: (!args.closed).then(|| args.rate.unwrap_or(default_rate)),
             depth: args.depth,
             payload_bytes: args.payload,

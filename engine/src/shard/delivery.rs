@@ -7,7 +7,7 @@ use super::Shard;
 use crate::connection::{Membership, Phase};
 use crate::envelope::Envelope;
 use crate::ids::{ConnectionId, CoreId, MemberId, RoomId};
-use crate::limits::{AUDIENCE_PROMPT_MAX, BULK_SENDS_PER_TURN_MAX, TURN_ANSWER_BYTES_MAX};
+use crate::limits::{AUDIENCE_PROMPT_MAX, BULK_SENDS_PER_TURN_MAX, TURN_ANSWER_BYTES_MAX, TURN_ANSWERS_MAX};
 use crate::room::Room;
 use std::collections::VecDeque;
 
@@ -30,7 +30,8 @@ pub(super) struct Ready {
     /// Members of large audiences, served after the others and a slice at a time.
     bulk: VecDeque<u32>,
     bulk_sent: usize,
-    /// Bytes of answers in this turn.
+    /// Answers in this turn, and their bytes.
+    answers: usize,
     answer_bytes: usize,
     /// So much has gathered that it should leave before more is read.
     is_pressing: bool,
@@ -82,6 +83,7 @@ impl Shard {
     /// Ends the turn: every audience's batch reaches its members' outboxes. Linear in those members.
     pub fn flush(&mut self) {
         self.ready.bulk_sent = 0;
+        self.ready.answers = 0;
         self.ready.answer_bytes = 0;
         self.ready.is_pressing = false;
         self.ready.fan_out = FanOut::default();
@@ -159,8 +161,10 @@ impl Shard {
         if owed_bytes > self.settings.limits.outbox_bytes_max {
             self.ready.overflowed.push(connection.id(index));
         } else {
+            self.ready.answers += 1;
             self.ready.answer_bytes += owed_bytes - owed_before;
             self.ready.is_pressing |= self.settings.limits.is_pressing(owed_bytes)
+                || self.ready.answers >= TURN_ANSWERS_MAX
                 || self.ready.answer_bytes > TURN_ANSWER_BYTES_MAX;
             self.list(index);
         }
