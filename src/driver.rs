@@ -136,7 +136,10 @@ pub struct Driver {
     clock: Clock,
     sockets: Vec<Socket>,
     listeners: Vec<Listener>,
-    rearm: Vec<ConnectionId>,
+    /// Whose receive is to be armed, in the order they lost it: who was first is first to get a buffer.
+    rearm: VecDeque<ConnectionId>,
+    /// A receive ended for want of a buffer, and waits to be armed.
+    is_starved: bool,
     operations: VecDeque<Operation>,
     moved: VecDeque<(OwnedFd, Moved)>,
     accept_pause_ms: i64,
@@ -173,7 +176,8 @@ impl Driver {
             clock,
             sockets: Vec::new(),
             listeners: listeners.into_iter().map(|fd| Listener { fd: Some(fd), is_armed: false }).collect(),
-            rearm: Vec::new(),
+            rearm: VecDeque::new(),
+            is_starved: false,
             operations: VecDeque::new(),
             moved: VecDeque::new(),
             accept_pause_ms: ACCEPT_PAUSE_MS_MIN,
@@ -233,6 +237,11 @@ impl Driver {
     /// What has gathered should be sent before more is read.
     pub fn is_pressing(&self) -> bool {
         self.shard.is_pressing()
+    }
+
+    /// Connections found no buffer to receive into: their turn comes before that of bytes not received yet.
+    pub fn is_starved(&self) -> bool {
+        self.is_starved
     }
 
     /// What the turn's events for rooms come to.
@@ -332,11 +341,12 @@ impl Driver {
     }
 
     fn next_receive(&mut self) -> Option<Operation> {
-        while let Some(id) = self.rearm.pop() {
+        while let Some(id) = self.rearm.pop_front() {
             if let Some(operation) = self.arm(id) {
                 return Some(operation);
             }
         }
+        self.is_starved = false;
         None
     }
 
@@ -436,6 +446,7 @@ impl Driver {
                 }
             }
             error if RECEIVE_AGAIN.contains(&-error) => {
+                self.is_starved |= -error == libc::ENOBUFS;
                 self.stats.buffers_exhausted += u64::from(-error == libc::ENOBUFS);
                 self.stats.receives_rearmed += u64::from(-error != libc::ENOBUFS);
                 if was_once {
@@ -501,7 +512,7 @@ impl Driver {
         let socket = &self.sockets[id.index as usize];
         if socket.dropping.is_none() && socket.receive == Receive::Ended {
             self.set_receive(id, receive);
-            self.rearm.push(id);
+            self.rearm.push_back(id);
         }
     }
 

@@ -164,7 +164,7 @@ impl Core {
             let Some(completion) = self.ring.reap() else {
                 // The kernel may leave TASKRUN set after the last of its work was taken (it sets the flag
                 // after it has listed the work), so one question without an answer ends it.
-                if is_asked || !self.ring.is_kernel_ready() {
+                if is_asked || self.driver.is_starved() || !self.ring.is_kernel_ready() {
                     return Ok(());
                 }
                 is_asked = true;

@@ -94,8 +94,14 @@ impl Outbox {
         }
     }
 
-    /// Adds the part of a batch from `start` on, and returns what is owed then.
+    /// Adds a whole batch to an outbox that is empty.
     #[inline]
+    pub fn begin(&mut self, batch: &Buffer) {
+        debug_assert!(self.first.is_none() && self.start == 0, "an idle outbox is empty");
+        self.first = Some(Rc::clone(batch));
+    }
+
+    /// Adds the part of a batch from `start` on, and returns what is owed then.
     pub fn push_shared(&mut self, batch: &Buffer, start: usize) -> usize {
         let Some(first) = &mut self.first else {
             self.first = Some(Rc::clone(batch));

@@ -13,6 +13,15 @@ const SOCKET: RawFd = 1_000_000;
 /// A ping is surely due: its interval of 25 s, and more than deadlines are rounded by.
 const PING_DUE_MS: i64 = 25_200;
 
+impl Operation {
+    fn receive_tag(&self) -> Option<u64> {
+        match self {
+            Operation::ReceiveOnce { tag, .. } | Operation::Receive { tag, .. } => Some(*tag),
+            _ => None,
+        }
+    }
+}
+
 struct Kernel {
     /// Never dropped: it would close descriptors that are not there.
     driver: ManuallyDrop<Driver>,
@@ -203,6 +212,24 @@ fn a_receive_that_ends_without_the_peers_doing_is_armed_again() {
         let after = kernel.driver.stats();
         assert_eq!((after.armed, after.queued, after.ended), (1, 0, 0), "{result}");
     }
+}
+
+#[test]
+fn who_first_found_no_buffer_is_the_first_to_receive_again() {
+    let mut kernel = Kernel::new();
+    let receive = |index| Tag::Receive(ConnectionId { index, generation: 0 }).to_bits();
+    for index in 0..3 {
+        kernel.accept(SOCKET + index);
+    }
+    for index in [1, 0, 2] {
+        assert_eq!(kernel.driver.is_starved(), index != 1);
+        kernel.complete(receive(index), -libc::ENOBUFS, false, b"");
+    }
+    assert!(kernel.driver.is_starved());
+    kernel.turn();
+    let armed: Vec<u64> = kernel.operations.iter().filter_map(Operation::receive_tag).collect();
+    assert_eq!(armed, [1, 0, 2].map(receive));
+    assert!(!kernel.driver.is_starved(), "all of them are armed");
 }
 
 #[test]

@@ -122,13 +122,18 @@ pub struct Clocks {
     unix_us: i64,
     master_us: i64,
     unix_and_master: Vec<u8>,
-    master: Vec<u8>,
+    /// The end of a pong where nothing plays: [`AT_REST`] and the master clock.
+    rest_and_master: Vec<u8>,
 }
+
+/// What a pong says of a room where nothing plays, or of none.
+const AT_REST: &[u8] = b",\"playbackPosition\":0,\"isPlaying\":false";
 
 impl Clocks {
     /// Readings of both clocks in µs: Unix time, and the master clock, which is the monotonic one.
     pub fn new(unix_us: i64, master_us: i64) -> Clocks {
-        let mut clocks = Clocks { unix_us, master_us, unix_and_master: Vec::new(), master: Vec::new() };
+        let mut clocks =
+            Clocks { unix_us, master_us, unix_and_master: Vec::new(), rest_and_master: Vec::new() };
         clocks.write();
         clocks
     }
@@ -146,8 +151,10 @@ impl Clocks {
         let (unix, master) = (Ms(self.unix_us), Ms(self.master_us));
         self.unix_and_master.clear();
         fields!(&mut self.unix_and_master, "serverTimeUnix": unix, "serverTimeMonotonic": master);
-        self.master.clear();
-        fields!(&mut self.master, "masterClock": master);
+        self.rest_and_master.clear();
+        self.rest_and_master.extend_from_slice(AT_REST);
+        fields!(&mut self.rest_and_master, "masterClock": master);
+        self.rest_and_master.push(b'}');
     }
 }
 
@@ -184,10 +191,13 @@ impl Answer<'_> {
                 out.extend_from_slice(b"{\"type\":\"time_pong\"");
                 fields!(out, "id": id, "t0": t0);
                 out.extend_from_slice(&clocks.unix_and_master);
-                fields!(out, "timeOffset": time_offset, "playbackPosition": playback_position,
-                    "isPlaying": is_playing);
-                out.extend_from_slice(&clocks.master);
-                out.push(b'}');
+                fields!(out, "timeOffset": time_offset);
+                if *playback_position == Ms(0) && !is_playing {
+                    out.extend_from_slice(&clocks.rest_and_master);
+                } else {
+                    fields!(out, "playbackPosition": playback_position, "isPlaying": is_playing);
+                    out.extend_from_slice(&clocks.rest_and_master[AT_REST.len()..]);
+                }
             }
             Answer::PrepareTrack { audio_url, duration, check_id, timestamp } => {
                 object!(out, "PREPARE_TRACK", "audioUrl": audio_url, "duration": duration, "checkId": check_id, "timestamp": timestamp);

@@ -93,12 +93,14 @@ impl<'b> Rest<'b> {
 
     fn value(&mut self) -> Option<Value<'b, 'b>> {
         let start = self.0;
-        match self.token()? {
-            b'"' => self.rest_of_string().map(Value::plain_text),
-            digit @ b'0'..=b'9' => {
-                let blank = start.len() - self.0.len() - 1;
-                self.number(digit, &start[blank..])
+        let first = self.token()?;
+        let value = &start[start.len() - self.0.len() - 1..];
+        match first {
+            b'"' => {
+                let quoted_bytes = self.rest_of_string()?.len() + 2;
+                Some(Value::plain_text(&value[..quoted_bytes]))
             }
+            b'0'..=b'9' => self.number(first, value),
             b't' => self.word(b"rue").map(|()| Value::flag(true)),
             b'f' => self.word(b"alse").map(|()| Value::flag(false)),
             b'n' => self.word(b"ull").map(|()| Value::NULL),

@@ -16,7 +16,7 @@ pub struct Value<'t, 'b>(Source<'t, 'b>);
 enum Source<'t, 'b> {
     /// Its nodes on the parser's tape.
     Tape(&'t [Node<'b>]),
-    /// A string of ASCII in which nothing needs escaping.
+    /// A string of ASCII in which nothing needs escaping, in its quotes.
     PlainText(&'b [u8]),
     /// A number and its text, which is how JavaScript writes it.
     PlainNumber(&'b [u8], f64),
@@ -31,8 +31,8 @@ pub struct Json(Box<RawValue>);
 impl<'t, 'b> Value<'t, 'b> {
     pub(crate) const NULL: Value<'static, 'static> = Value(Source::Null);
 
-    pub(crate) fn plain_text(text: &'b [u8]) -> Value<'t, 'b> {
-        Value(Source::PlainText(text))
+    pub(crate) fn plain_text(quoted: &'b [u8]) -> Value<'t, 'b> {
+        Value(Source::PlainText(quoted))
     }
 
     pub(crate) fn plain_number(text: &'b [u8], number: f64) -> Value<'t, 'b> {
@@ -58,7 +58,7 @@ impl<'t, 'b> Value<'t, 'b> {
     pub fn as_str(&self) -> Option<&'b str> {
         match self.0 {
             Source::Tape([Node::String(text), ..]) => Some(text),
-            Source::PlainText(text) => std::str::from_utf8(text).ok(),
+            Source::PlainText([b'"', text @ .., b'"']) => std::str::from_utf8(text).ok(),
             _ => None,
         }
     }
@@ -111,12 +111,7 @@ impl<'t, 'b> Value<'t, 'b> {
     /// Appends the value's JSON.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         match self.0 {
-            Source::PlainText(text) => {
-                out.push(b'"');
-                out.extend_from_slice(text);
-                out.push(b'"');
-            }
-            Source::PlainNumber(text, _) => out.extend_from_slice(text),
+            Source::PlainText(text) | Source::PlainNumber(text, _) => out.extend_from_slice(text),
             _ => serde_json::to_writer(out, self).expect("a value can be written to memory"),
         }
     }

@@ -114,17 +114,27 @@ impl Shard {
     }
 
     /// Gives every listener its part of the batch. Must not join or leave while iterating.
+    // A function of its own in the binary, too: profiles and scripts/instructions.sh know it by name.
+    #[inline(never)]
     fn serve(&mut self, audience: u32) {
         let Some(audience) = self.audiences.get_mut(audience as usize) else { return };
         let Some(batch) = audience.freeze() else { return };
         let is_bulk = audience.listeners.len() > AUDIENCE_PROMPT_MAX;
         let owed_max = self.settings.limits.outbox_bytes_max;
+        let is_small = !is_bulk && batch.len() <= owed_max;
         for listener in &mut audience.listeners {
             let start = std::mem::take(&mut listener.cursor) as usize;
+            let connection = &mut self.connections[listener.connection as usize];
+            // Nearly everyone is idle and gets all of it.
+            if start == 0 && is_small && !connection.is_listed && connection.outbox.is_empty() {
+                connection.outbox.begin(&batch);
+                connection.is_listed = true;
+                self.ready.prompt.push(listener.connection);
+                continue;
+            }
             if start == batch.len() {
                 continue;
             }
-            let connection = &mut self.connections[listener.connection as usize];
             let owed_bytes = connection.outbox.push_shared(&batch, start);
             if owed_bytes > owed_max {
                 self.ready.overflowed.push(connection.id(listener.connection));
