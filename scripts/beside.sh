@@ -36,20 +36,20 @@ serve; other=$url
 printf '%-6s %-14s %-22s %-14s | %-14s %-22s %s\n' round 'small rooms' 'beside a large room' '(elsewhere)' \
   '9,000 in play' 'in a storm' '(elsewhere)'
 for round in $(seq "$rounds"); do
-  loadgen chatter "$ours" "${small[@]}" > "$work/alone"
+  loadgen chatter "$ours" "${small[@]}" > "$work/alone" 2> /dev/null
   for where in "$ours" "$other"; do
     : > "$work/large"
     loadgen chatter "$where" "${large[@]}" > "$work/large" 2>&1 &
     await "$work/large"
-    loadgen chatter "$ours" "${small[@]}" > "$work/beside-${where##*:}"
+    loadgen chatter "$ours" "${small[@]}" > "$work/beside-${where##*:}" 2> /dev/null
     wait $!
   done
-  loadgen chatter "$ours" "${in_play[@]}" > "$work/play"
+  loadgen chatter "$ours" "${in_play[@]}" > "$work/play" 2> /dev/null
   for where in "$ours" "$other"; do
     : > "$work/play-${where##*:}"
     loadgen chatter "$ours" "${in_play[@]}" > "$work/play-${where##*:}" 2>&1 &
     await "$work/play-${where##*:}"
-    loadgen connect-storm "$where" "${storm[@]}" > /dev/null
+    loadgen connect-storm "$where" "${storm[@]}" > /dev/null 2>&1
     wait $!
   done
   printf '%-6s %-14s %-22s %-14s | %-14s %-22s %s\n' "$round" "$(p99 "$work/alone")" \

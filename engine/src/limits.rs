@@ -89,8 +89,8 @@ pub const DEVICE_READY_EACH_MEMBERS_MAX: usize = 64;
 pub const DEVICE_READY_INTERVAL_MS: i64 = 250;
 /// Audiences over this size are served in slices, after the turn's other sends.
 pub const AUDIENCE_PROMPT_MAX: usize = 512;
-/// Sends to large audiences in one turn.
-pub const BULK_SENDS_PER_TURN_MAX: usize = 256;
+/// Sends to large audiences in one turn: less than half a millisecond, which others wait for at most.
+pub const BULK_SENDS_PER_TURN_MAX: usize = 64;
 /// What buffers kept for outboxes and batches hold in all: as much as one turn gathers of answers.
 pub const POOL_BYTES_MAX: usize = TURN_ANSWER_BYTES_MAX;
 /// The size that a buffer begins with: what most answers of a turn fit into.
