@@ -66,6 +66,7 @@ bench storm connect-storm rooms "${with_rooms[@]}" -- -c 5000 --profile rooms -d
 # Two shards on the one CPU that one shard has: what a second core costs, not what it brings.
 two_cores="target/release/downbeat --port {port} --app rooms --cores 2"
 bench cores-rooms rooms rooms "Two-cores=$two_cores" -- -c 2000 --room-size 20 --click-every 5s -d 3s --warmup 2s
+bench cores-local chatter rooms "Two-cores=$two_cores" -- -c 2000 --room-size 20 --closed "${short[@]}"
 bench cores-span chatter rooms "Across-two-cores=$two_cores --room-local-max 100" -- -c 200 --room-size 200 \
   --closed "${short[@]}"
 

@@ -21,12 +21,12 @@ storm=(-c 9000 --profile rooms --room-size 20 --first-room 1000 -d 2s)
 serve() {
   taskset -c 0 target/release/downbeat --port 0 --host 127.0.0.1 --cores 1 > "$work/server" 2> /dev/null &
   servers+=($!)
-  until grep -qE '^ *port' "$work/server"; do sleep 0.05; done
+  until grep -q '^  clients' "$work/server"; do sleep 0.05; done
   url=ws://127.0.0.1:$(sed -n 's/^ *port *\([0-9]*\).*/\1/p' "$work/server")
 }
 
-# await FILE: until the run that writes it is under load.
-await() { until grep -qE '^ *[0-9]+/[0-9]+ s ' "$1"; do sleep 0.1; done; }
+# await FILE: until the run in the background that writes it is under load, or has ended.
+await() { until grep -qE '^ *[0-9]+/[0-9]+ s ' "$1" || ! kill -0 $! 2> /dev/null; do sleep 0.1; done; }
 
 # p99 FILE: of the run that wrote it.
 p99() { awk '/^response/ { print $(NF - 5) " " $(NF - 4) }' "$1"; }

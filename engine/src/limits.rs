@@ -89,6 +89,11 @@ pub const DEVICE_READY_EACH_MEMBERS_MAX: usize = 64;
 pub const DEVICE_READY_INTERVAL_MS: i64 = 250;
 /// Audiences over this size are served in slices, after the turn's other sends.
 pub const AUDIENCE_PROMPT_MAX: usize = 512;
+/// Connections that ended and leave their rooms in one turn; the others wait in line, so that thousands who go at
+/// once hold up those who stay by a fraction of a millisecond at a time.
+pub const ENDS_PER_TURN_MAX: usize = 32;
+/// Sockets shut or closed in one turn, likewise: the kernel takes some 10 µs for each.
+pub const ACTIONS_PER_TURN_MAX: usize = 32;
 /// Sends to large audiences in one turn: less than half a millisecond, which others wait for at most.
 pub const BULK_SENDS_PER_TURN_MAX: usize = 64;
 /// What buffers kept for outboxes and batches hold in all: as much as one turn gathers of answers.

@@ -22,7 +22,7 @@ use crate::audience::Audience;
 use crate::connection::{Connection, Phase};
 use crate::envelope::Envelope;
 use crate::ids::{ConnectionId, CoreId, MemberId, RoomId};
-use crate::limits::{App, Authz, Limits};
+use crate::limits::{ACTIONS_PER_TURN_MAX, App, Authz, Limits};
 use crate::link::Link;
 use crate::outbox::Pool;
 use crate::room::Room;
@@ -88,10 +88,16 @@ pub struct Shard {
     members_elsewhere: HashMap<MemberId, MemberElsewhere, Seed>,
     /// The first bytes of requests that have not come whole, by slot: few, and not for long.
     heads: HashMap<u32, Vec<u8>, Seed>,
+    /// Who has ended and leaves in its turn, and whether by a reset or failure.
+    ends_waiting: VecDeque<(ConnectionId, bool)>,
+    /// Ends handled in this turn.
+    ends_handled: usize,
     links: Vec<Link>,
     deadlines: Deadlines,
     ready: Ready,
     actions: VecDeque<Action>,
+    /// Actions taken since the turn ended.
+    actions_taken: usize,
     pool: Pool,
     /// Taken while a message is parsed, since its borrows reach into it.
     parser: Option<Box<Parser>>,
@@ -132,10 +138,13 @@ impl Shard {
             audiences_elsewhere: HashMap::with_hasher(settings.seed),
             members_elsewhere: HashMap::with_hasher(settings.seed),
             heads: HashMap::with_hasher(settings.seed),
+            ends_waiting: VecDeque::new(),
+            ends_handled: 0,
             links,
             deadlines: Deadlines::new(&settings.limits),
             ready: Ready::default(),
             actions: VecDeque::new(),
+            actions_taken: 0,
             pool: Pool::default(),
             parser: Some(Box::new(Parser::new(settings.limits.request()))),
             clocks: Some(Box::new(Clocks::new(0, 0))),
@@ -152,9 +161,12 @@ impl Shard {
         &self.stats
     }
 
-    /// Descriptors that the driver has to close or shut.
+    /// Descriptors that the driver has to close or shut; some in each turn, however many there are.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        if self.actions_taken == ACTIONS_PER_TURN_MAX {
+            return None;
+        }
+        self.actions.pop_front().inspect(|_| self.actions_taken += 1)
     }
 
     /// The next send, in the order they are to leave. Its bytes stay in place until
@@ -177,7 +189,7 @@ impl Shard {
 
     /// True if work is left that was put off to the next turn: do not park.
     pub fn has_work(&self) -> bool {
-        !self.ready.is_empty() || !self.actions.is_empty()
+        !self.ready.is_empty() || !self.actions.is_empty() || !self.ends_waiting.is_empty()
     }
 
     /// What waits for `peer`, in order; empty if nothing does.

@@ -3,7 +3,7 @@
 mod world;
 
 use engine::limits::{TURN_ANSWER_BYTES_MAX, TURN_ANSWERS_MAX};
-use engine::{App, Limits};
+use engine::{Action, App, ConnectionId, Limits};
 use expect_test::{Expect, expect};
 use wire::frame::Opcode;
 use world::{Setup, World, masked_frame, run};
@@ -365,6 +365,41 @@ fn large_audiences_are_served_in_slices_behind_small_ones() {
     let sizes: Vec<usize> = turns.iter().map(Vec::len).collect();
     assert_eq!(sizes, [65, 64, 64, 64, 64, 64, 64, 64, 64, 24]);
     assert_eq!(turns[0][0], 600, "the small room first");
+}
+
+#[test]
+fn thousands_who_end_at_once_leave_some_in_each_turn() {
+    let mut world = World::new(&Setup::default());
+    for client in 0..100 {
+        world.step(&format!("c{client} connects on 0"));
+        world.step(&format!("c{client} joins R{client} u h"));
+    }
+    let now = world.now;
+    for index in 0..100 {
+        let id = ConnectionId { index, generation: 0 };
+        if index % 2 == 0 {
+            world.shards[0].handle_end(id, now);
+        } else {
+            world.shards[0].handle_failure(id, now);
+        }
+    }
+    let shard = &mut world.shards[0];
+    let mut turns: Vec<Vec<u32>> = Vec::new();
+    while shard.has_work() || turns.is_empty() {
+        shard.flush();
+        let mut ended = Vec::new();
+        while let Some(action) = shard.poll_action() {
+            let Action::Drop { connection, reset } = action else { panic!("only drops: {action:?}") };
+            assert_eq!(reset, connection.index % 2 == 1);
+            ended.push(connection.index);
+            shard.handle_released(connection);
+        }
+        assert_eq!(shard.stats().connections, 100 - (turns.concat().len() + ended.len()) as u64);
+        turns.push(ended);
+    }
+    assert_eq!(turns.iter().map(Vec::len).collect::<Vec<_>>(), [32, 32, 32, 4]);
+    assert!(turns.concat().is_sorted(), "who ended first leaves first");
+    assert_eq!(shard.stats().rooms, 0);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::{Action, Shard};
 use crate::connection::{Activity, Connection, Membership, Phase};
 use crate::envelope::Envelope;
 use crate::ids::{ConnectionId, CoreId};
-use crate::limits::App;
+use crate::limits::{App, ENDS_PER_TURN_MAX};
 use crate::placement;
 use crate::time::Now;
 use wire::close::{self, Reason};
@@ -92,7 +92,7 @@ impl Shard {
         self.now = now;
         let Some(index) = self.live(id) else { return };
         match &mut self.connections[index as usize].phase {
-            Phase::Head | Phase::Open => self.drop_connection(index, false),
+            Phase::Head | Phase::Open => self.end(id, false),
             Phase::Closing { peer_ended, .. } => {
                 *peer_ended = true;
                 self.finish_closing(index);
@@ -107,8 +107,33 @@ impl Shard {
         if let Some(index) = self.live(id)
             && self.connections[index as usize].phase != Phase::Gone
         {
-            self.drop_connection(index, true);
+            self.end(id, true);
         }
+    }
+
+    /// A connection is to be let go of, at once or in line behind others whose end came before.
+    fn end(&mut self, id: ConnectionId, reset: bool) {
+        if self.ends_handled < ENDS_PER_TURN_MAX && self.ends_waiting.is_empty() {
+            self.ends_handled += 1;
+            self.drop_connection(id.index, reset);
+        } else {
+            self.ends_waiting.push_back((id, reset));
+        }
+    }
+
+    /// Lets go of as many of those in line as one turn may.
+    pub(super) fn end_waiting(&mut self) {
+        while self.ends_handled < ENDS_PER_TURN_MAX
+            && let Some((id, reset)) = self.ends_waiting.pop_front()
+        {
+            if let Some(index) = self.live(id)
+                && self.connections[index as usize].phase != Phase::Gone
+            {
+                self.ends_handled += 1;
+                self.drop_connection(index, reset);
+            }
+        }
+        self.ends_handled = 0;
     }
 
     /// The descriptor is closed and no operation is in flight on it: its slot may be used again.

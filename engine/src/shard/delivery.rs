@@ -82,6 +82,8 @@ impl Ready {
 impl Shard {
     /// Ends the turn: every audience's batch reaches its members' outboxes. Linear in those members.
     pub fn flush(&mut self) {
+        self.end_waiting();
+        self.actions_taken = 0;
         self.ready.bulk_sent = 0;
         self.ready.answers = 0;
         self.ready.answer_bytes = 0;
