@@ -23,6 +23,8 @@ pub struct Connection {
     pub membership: Membership,
     /// It stands in a list of connections with something to send.
     pub is_listed: bool,
+    /// It ended, and stands in line to leave.
+    pub is_ending: bool,
     /// Pings since it last showed life.
     pub pings_unanswered: u8,
     /// How much it has had to say of late.
@@ -105,6 +107,7 @@ impl Connection {
             outbox: Outbox::default(),
             membership: Membership::None,
             is_listed: false,
+            is_ending: false,
             pings_unanswered: 0,
             activity: Activity::Lively,
         }

@@ -110,6 +110,7 @@ pub const TURN_ANSWERS_MAX: usize = 128;
 pub const MERGED_SEND_BYTES_MAX: usize = 64 * 1024;
 
 const _: () = assert!(DEVICE_READY_EACH_MEMBERS_MAX < AUDIENCE_PROMPT_MAX);
+
 impl Limits {
     /// A quarter of an outbox has gathered: time to send before more is read.
     pub(crate) fn is_pressing(&self, bytes: usize) -> bool {

@@ -31,6 +31,8 @@ macro_rules! counters {
 counters! {
     /// Gauge: slots in use, from accept to the close of the descriptor.
     connections,
+    /// Gauge: of those, who have ended and stand in line to leave.
+    ending,
     /// Gauge: rooms whose home is this shard.
     rooms,
     /// Sockets accepted.

@@ -111,12 +111,18 @@ impl Shard {
         }
     }
 
-    /// A connection is to be let go of, at once or in line behind others whose end came before.
+    /// A connection is to be let go of, at once or in line behind others whose end came before. Once in line it
+    /// stays there once, however many of its sends fail meanwhile.
     fn end(&mut self, id: ConnectionId, reset: bool) {
+        if self.connections[id.index as usize].is_ending {
+            return;
+        }
         if self.ends_handled < ENDS_PER_TURN_MAX && self.ends_waiting.is_empty() {
             self.ends_handled += 1;
             self.drop_connection(id.index, reset);
         } else {
+            self.connections[id.index as usize].is_ending = true;
+            self.stats.ending += 1;
             self.ends_waiting.push_back((id, reset));
         }
     }
@@ -126,6 +132,7 @@ impl Shard {
         while self.ends_handled < ENDS_PER_TURN_MAX
             && let Some((id, reset)) = self.ends_waiting.pop_front()
         {
+            self.stats.ending -= 1;
             if let Some(index) = self.live(id)
                 && self.connections[index as usize].phase != Phase::Gone
             {
