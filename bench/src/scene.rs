@@ -2,7 +2,6 @@
 
 use engine::{Action, App, Authz, ConnectionId, CoreId, Envelope, Flow, Limits, Now, Seed, Settings, Shard};
 use wire::frame::{self, Opcode};
-use wire::mask;
 
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 /// 2026, near enough for numbers to have their usual digits.
@@ -108,11 +107,6 @@ pub fn text(text: &str) -> Vec<u8> {
 /// A client's frame.
 pub fn masked(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    frame::push_header(&mut bytes, opcode, payload.len());
-    bytes[1] |= 0x80;
-    bytes.extend_from_slice(&KEY);
-    let start = bytes.len();
-    bytes.extend_from_slice(payload);
-    mask::apply(&mut bytes[start..], KEY);
+    frame::push_masked_frame(&mut bytes, opcode, payload, KEY);
     bytes
 }

@@ -12,8 +12,7 @@ use std::os::fd::RawFd;
 use tungstenite::handshake::{client::generate_key, derive_accept_key};
 use wire::close;
 use wire::decoder::{Decoder, DecoderLimits, Event};
-use wire::frame::{Opcode, server_header};
-use wire::mask;
+use wire::frame::{self, Opcode};
 
 /// A message of any length that a server sends is read.
 const LIMITS: DecoderLimits =
@@ -218,7 +217,7 @@ impl Io {
 
     /// Appends a masked frame.
     pub fn send(&mut self, connection: u32, opcode: Opcode, payload: &[u8]) {
-        self.append(connection, |out, key| push_masked(out, opcode, payload, key));
+        self.append(connection, |out, key| frame::push_masked_frame(out, opcode, payload, key));
     }
 
     /// Starts the sends of all that was appended.
@@ -519,17 +518,6 @@ fn errno(result: i32) -> String {
     }
 }
 
-/// Appends a masked frame (RFC 6455 §5.2: a client masks).
-pub fn push_masked(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], key: [u8; 4]) {
-    let (mut header, header_bytes) = server_header(opcode, payload.len());
-    header[1] |= 0x80;
-    out.extend_from_slice(&header[..header_bytes]);
-    out.extend_from_slice(&key);
-    let start = out.len();
-    out.extend_from_slice(payload);
-    mask::apply(&mut out[start..], key);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -540,7 +528,7 @@ mod tests {
         for length in [0, 1, 125, 126, 65_535, 65_536] {
             let payload = vec![7; length];
             let mut out = Vec::new();
-            push_masked(&mut out, Opcode::Binary, &payload, [1, 2, 3, 4]);
+            frame::push_masked_frame(&mut out, Opcode::Binary, &payload, [1, 2, 3, 4]);
             let limits = DecoderLimits { masked: true, ..LIMITS };
             let mut decoder = Decoder::default();
             assert_eq!(

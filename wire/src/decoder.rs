@@ -307,13 +307,8 @@ mod tests {
 
     fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        frame::push_header(&mut bytes, Opcode::Text, payload.len());
+        frame::push_masked_frame(&mut bytes, Opcode::Text, payload, [9, 8, 7, 6]);
         bytes[0] = first;
-        bytes[1] |= 0x80;
-        bytes.extend_from_slice(&[9, 8, 7, 6]);
-        let start = bytes.len();
-        bytes.extend_from_slice(payload);
-        mask::apply(&mut bytes[start..], [9, 8, 7, 6]);
         bytes
     }
 

@@ -3,6 +3,7 @@
 //! It knows one frame at a time; fragments and UTF-8 are the decoder's. A header is refused by its own
 //! bytes alone, before anything is allocated for the payload it announces.
 
+use crate::mask;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 /// What a frame carries. The reserved opcodes of RFC 6455 §5.2 do not exist here: they are refused.
@@ -171,6 +172,19 @@ pub fn push_header(out: &mut Vec<u8>, opcode: Opcode, payload_bytes: usize) {
 pub fn push_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     push_header(out, opcode, payload.len());
     out.extend_from_slice(payload);
+}
+
+/// Appends an unfragmented frame as a client sends it, masked with `key` (RFC 6455 §5.2). For clients: the load
+/// generator, tests, benches.
+pub fn push_masked_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], key: [u8; 4]) {
+    const MASK_BIT: u8 = 0x80;
+    let (mut header, header_bytes) = server_header(opcode, payload.len());
+    header[1] |= MASK_BIT;
+    out.extend_from_slice(&header[..header_bytes]);
+    out.extend_from_slice(&key);
+    let start = out.len();
+    out.extend_from_slice(payload);
+    mask::apply(&mut out[start..], key);
 }
 
 #[cfg(test)]

@@ -12,7 +12,6 @@ use engine::{
 };
 use std::collections::{BTreeMap, HashMap};
 use wire::frame::{self, Opcode};
-use wire::mask;
 
 const UNIX_START_US: i64 = 1_750_000_000_000_000;
 const KEY: [u8; 4] = [1, 2, 3, 4];
@@ -347,11 +346,6 @@ impl World {
 /// A frame as a client sends it.
 pub fn masked_frame(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    frame::push_header(&mut bytes, opcode, payload.len());
-    bytes[1] |= 0x80;
-    bytes.extend_from_slice(&KEY);
-    let start = bytes.len();
-    bytes.extend_from_slice(payload);
-    mask::apply(&mut bytes[start..], KEY);
+    frame::push_masked_frame(&mut bytes, opcode, payload, KEY);
     bytes
 }

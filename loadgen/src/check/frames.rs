@@ -1,12 +1,11 @@
 //! RFC 6455: what every server must do, and what an echo and a broadcast promise.
 
 use super::{Check, Checked, Client, Server, hear, say};
-use crate::io::push_masked;
 use std::io::{Read, Write};
 use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Bytes, Message};
-use wire::frame::Opcode;
+use wire::frame::{self, Opcode};
 
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 /// Both sides of each form of the length.
@@ -49,7 +48,7 @@ pub const BROADCAST: [Check; 1] =
 /// A short masked frame with any first byte.
 fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = Vec::new();
-    push_masked(&mut frame, Opcode::Binary, payload, KEY);
+    frame::push_masked_frame(&mut frame, Opcode::Binary, payload, KEY);
     frame[0] = first;
     frame
 }

@@ -1,8 +1,7 @@
 //! Frames that are masked once: only the stamp of a copy is written anew.
 
 use super::stamp::{STAMP_BYTES, Stamp};
-use crate::io::push_masked;
-use wire::frame::Opcode;
+use wire::frame::{self, Opcode};
 use wire::mask;
 
 /// Makes and checks the binary messages of a run.
@@ -26,7 +25,7 @@ impl Frames {
         if key != self.key {
             let payload = [&[0; STAMP_BYTES][..], &self.tail].concat();
             self.frame.clear();
-            push_masked(&mut self.frame, Opcode::Binary, &payload, key);
+            frame::push_masked_frame(&mut self.frame, Opcode::Binary, &payload, key);
             self.key = key;
         }
         let at = out.len() + self.frame.len() - self.tail.len() - STAMP_BYTES;
