@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures everything that PERF.md's tables are made of, into bench/results, and writes the tables.
-# Three quarters of an hour on a machine with two CPUs; needs node and npm for some peers. Rows: scripts/bench.sh ROW...
+# An hour on a machine with two CPUs; needs node and npm for some peers. Rows: scripts/bench.sh ROW...
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -2,7 +2,7 @@
 
 use crate::latency::Latency;
 use crate::outcome::{Measure, Outcome, Second};
-use crate::schedule::{Pace, Schedule};
+use crate::schedule::{Due, Pace, Schedule};
 
 pub struct Gauge {
     /// The run's origin, to which stamps refer.
@@ -68,6 +68,18 @@ impl Gauge {
     pub fn released(&mut self, due_ns: u64, now_ns: u64) {
         if self.is_measured(due_ns) {
             self.pacing.record(now_ns.saturating_sub(due_ns));
+        }
+    }
+
+    /// Takes the open loop's next message if its time has come: whose it is, or when the next is due.
+    pub fn release(&mut self, pace: &mut Pace, now_ns: u64) -> Result<u32, u64> {
+        match pace.next(now_ns) {
+            Due::Now { connection, due_ns } => {
+                self.released(due_ns, now_ns);
+                Ok(connection)
+            }
+            Due::At(due_ns) => Err(due_ns),
+            Due::Never => Err(u64::MAX),
         }
     }
 

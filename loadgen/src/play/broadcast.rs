@@ -9,7 +9,7 @@ use super::ledger::{Arrival, Ledger};
 use super::stamp::Stamp;
 use crate::gauge::Gauge;
 use crate::io::{End, Io};
-use crate::schedule::{Due, Pace};
+use crate::schedule::Pace;
 
 /// The square of it is kept as numbers of four bytes.
 pub const CONNECTIONS_MAX: usize = 8_192;
@@ -159,16 +159,14 @@ impl Play for Broadcast {
     fn act(&mut self, io: &mut Io) -> u64 {
         loop {
             let Some(pace) = self.pace.as_mut().filter(|_| !self.is_over) else { return u64::MAX };
-            match pace.next(io.now_ns) {
-                Due::Never => return u64::MAX,
-                Due::At(due_ns) => return due_ns,
-                Due::Now { connection, due_ns } => {
-                    self.gauge.released(due_ns, io.now_ns);
+            match self.gauge.release(pace, io.now_ns) {
+                Ok(connection) => {
                     let speaker = self.first + connection;
                     if io.is_open(speaker) {
                         self.speak(io, speaker);
                     }
                 }
+                Err(due_ns) => return due_ns,
             }
         }
     }

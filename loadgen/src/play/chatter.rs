@@ -14,7 +14,7 @@ use super::ledger::{Arrival, Ledger};
 use super::seats::Seats;
 use crate::gauge::Gauge;
 use crate::io::{End, Io};
-use crate::schedule::{Due, Pace};
+use crate::schedule::Pace;
 use position::Positions;
 use roles::Roles;
 use said::{Message, Said};
@@ -306,16 +306,14 @@ impl Play for Chatter {
     fn act(&mut self, io: &mut Io) -> u64 {
         loop {
             let Some(pace) = self.pace.as_mut().filter(|_| !self.is_over) else { return u64::MAX };
-            match pace.next(io.now_ns) {
-                Due::Never => return u64::MAX,
-                Due::At(due_ns) => return due_ns,
-                Due::Now { connection: place, due_ns } => {
-                    self.gauge.released(due_ns, io.now_ns);
+            match self.gauge.release(pace, io.now_ns) {
+                Ok(place) => {
                     let speaker = self.places[place as usize] as usize;
                     if io.is_open(self.speakers[speaker].connection) {
                         self.speak(io, speaker);
                     }
                 }
+                Err(due_ns) => return due_ns,
             }
         }
     }

@@ -9,7 +9,7 @@ use super::ledger::{Arrival, Ledger};
 use super::stamp::Stamp;
 use crate::gauge::Gauge;
 use crate::io::{End, Io};
-use crate::schedule::{Due, Pace};
+use crate::schedule::Pace;
 
 #[derive(Clone, Copy, Default)]
 struct Stream {
@@ -139,14 +139,12 @@ impl Play for Echo {
     fn act(&mut self, io: &mut Io) -> u64 {
         loop {
             let Some(pace) = self.pace.as_mut().filter(|_| !self.is_over) else { return u64::MAX };
-            match pace.next(io.now_ns) {
-                Due::Never => return u64::MAX,
-                Due::At(due_ns) => return due_ns,
-                Due::Now { connection, due_ns } => {
-                    self.gauge.released(due_ns, io.now_ns);
+            match self.gauge.release(pace, io.now_ns) {
+                Ok(connection) => {
                     self.streams[connection as usize].due += 1;
                     self.send_due(io, connection);
                 }
+                Err(due_ns) => return due_ns,
             }
         }
     }
