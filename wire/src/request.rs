@@ -1,9 +1,10 @@
 //! What clients say: one JSON object per frame, parsed in place into a [`Request`].
 //!
 //! Nearly all messages are plain enough for `flat`; what is not, simd-json parses in place. Both yield
-//! fields of values, read by the same code. Types are checked here and numbers clamped, so that a room sees only values it can act on; whether a
-//! sender may say it is the engine's. Anything else is [`Ignored`], with its reason, and never an error:
-//! the connection stays open. No allocation per message once the buffers have grown.
+//! fields of values, read by the same code. Types are checked here and numbers clamped, so that a room sees
+//! only values it can act on; whether a sender may say it is the engine's. Anything else is [`Ignored`], with
+//! its reason, and never an error: the connection stays open. No allocation per message once the buffers have
+//! grown.
 
 use crate::flat::{self, Fields};
 use crate::json::Value;
