@@ -90,6 +90,9 @@ struct Socket {
     dropping: Option<bool>,
 }
 
+/// Bytes of a connection here; the rest of it is the engine's.
+pub const SOCKET_BYTES: usize = size_of::<Socket>();
+
 impl Socket {
     fn new(fd: RawFd) -> Socket {
         Socket { fd, receive: Receive::Ended, is_sending: false, dropping: None }

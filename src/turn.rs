@@ -79,24 +79,29 @@ impl Core {
 
     /// Turns until a drain is done.
     pub fn run(&mut self) -> io::Result<()> {
+        while self.turn()? {}
+        Ok(())
+    }
+
+    /// One turn, which waits if there is nothing to do; false after the last one of a drain.
+    pub fn turn(&mut self) -> io::Result<bool> {
+        self.obey();
+        self.drain_inboxes();
+        self.gather()?;
+        let now = self.driver.now();
+        self.driver.handle_deadlines(now);
         self.settle()?;
-        loop {
-            self.obey();
-            self.drain_inboxes();
-            self.gather()?;
-            let now = self.driver.now();
-            self.driver.handle_deadlines(now);
-            self.settle()?;
-            if self.is_finished() {
-                self.publish();
-                return self.ring.enter();
-            }
-            self.turns += 1;
-            if self.turns.is_multiple_of(TURNS_PER_PUBLICATION) {
-                self.publish();
-            }
-            self.submit_or_park()?;
+        if self.is_finished() {
+            self.publish();
+            self.ring.enter()?;
+            return Ok(false);
         }
+        self.turns += 1;
+        if self.turns.is_multiple_of(TURNS_PER_PUBLICATION) {
+            self.publish();
+        }
+        self.submit_or_park()?;
+        Ok(true)
     }
 
     fn obey(&mut self) {

@@ -1,16 +1,20 @@
-//! The operations that are counted, by name. Each sets its scene and returns what is to be repeated.
+//! The operations, by name. Each sets its scene and returns what is to be repeated.
 //!
-//! A room's `fan-out-N` differ by their members only, so that their difference is what a member costs.
+//! A room's `fan-out-N` differ by their members only, so that their difference is what a member costs. Those of a
+//! whole core speak to it over loopback: `core-...`.
 
+use crate::one_core::OneCore;
 use crate::scene::{Scene, join, masked, request, text};
 use engine::App;
 use std::hint::black_box;
+use std::io;
 use wire::frame::{self, Opcode};
 use wire::mask;
 
-type Operation = Box<dyn FnMut()>;
+/// What is repeated.
+pub type Operation = Box<dyn FnMut()>;
 /// Sets an operation's scene.
-type Prepare = fn() -> Operation;
+pub type Prepare = fn() -> Operation;
 
 /// Every operation and how to prepare it.
 pub const OPERATIONS: &[(&str, Prepare)] = &[
@@ -36,6 +40,12 @@ pub const OPERATIONS: &[(&str, Prepare)] = &[
     ("unmask-1024", || unmask(1024)),
     ("unmask-16384", || unmask(16_384)),
     ("utf8-1024", utf8),
+    ("core-echo-20", || core_echo(20)),
+    ("core-echo-1024", || core_echo(1024)),
+    ("core-ping", || core_room(1, &text(PING))),
+    ("core-fan-out-10", || core_room(10, &text(SEEK))),
+    ("core-fan-out-110", || core_room(110, &text(SEEK))),
+    ("core-connect", core_connect),
 ];
 
 /// As the real clients send it.
@@ -158,4 +168,38 @@ fn utf8() -> Operation {
     Box::new(move || {
         let _ = black_box(std::str::from_utf8(black_box(&text.as_bytes()[..1024])));
     })
+}
+
+fn core_echo(length: usize) -> Operation {
+    let bytes = masked(Opcode::Binary, &vec![b'x'; length]);
+    core(App::Echo, |core| core.connect(), move |core, speaker| core.exchange(speaker, &bytes))
+}
+
+/// One member says something, and everyone gets what follows.
+fn core_room(members: usize, bytes: &[u8]) -> Operation {
+    let bytes = bytes.to_vec();
+    core(
+        App::Rooms,
+        |core| core.room("R", members),
+        move |core, speaker| {
+            core.exchange(speaker, &bytes)?;
+            core.hear_all()
+        },
+    )
+}
+
+/// Connects and stays, so it costs a place in every table, too.
+fn core_connect() -> Operation {
+    core(App::Rooms, |_| Ok(0), |core, _| core.connect().map(|_| ()))
+}
+
+/// Something on a whole core. Whoever counts has no use for half a count: what fails ends the process.
+fn core(
+    app: App,
+    prepare: impl FnOnce(&mut OneCore) -> io::Result<usize>,
+    perform: impl Fn(&mut OneCore, usize) -> io::Result<()> + 'static,
+) -> Operation {
+    let mut core = OneCore::new(app).unwrap_or_else(|error| panic!("a core: {error}"));
+    let speaker = prepare(&mut core).unwrap_or_else(|error| panic!("its scene: {error}"));
+    Box::new(move || perform(&mut core, speaker).unwrap_or_else(|error| panic!("an operation: {error}")))
 }

@@ -9,13 +9,16 @@ const NOW: Now = Now { master_us: 59_000_000_123_456, unix_us: 1_763_000_000_123
 
 /// One shard; its peers, if it has any, are only envelopes that nobody reads.
 pub struct Scene {
+    /// The shard.
     pub shard: Shard,
+    /// The time it is told.
     pub now: Now,
     /// Bytes of a receive, which handling changes.
     bytes: Vec<u8>,
 }
 
 impl Scene {
+    /// A shard without connections.
     pub fn new(app: App, cores: u16) -> Scene {
         let settings = Settings {
             core: CoreId(0),
@@ -95,6 +98,7 @@ pub fn request() -> Vec<u8> {
         .to_vec()
 }
 
+/// A request to join a room.
 pub fn join(code: &str) -> Vec<u8> {
     text(&format!(r#"{{"type":"join","roomCode":"{code}","userId":"u1","hostId":"u1"}}"#))
 }

@@ -363,11 +363,17 @@ pub struct StartArgs {
 
 #[derive(Args)]
 pub struct GateArgs {
-    /// A result of `run --json`
+    /// A result of `run --json`, or counted costs
     pub result: PathBuf,
-    /// TOML: `"cost.server_ns_per_message" = { max = 9000 }`
+    /// TOML: `"cost.server_ns_per_message" = { max = 9000 }`, or `{ value = 9000, percent = 5 }`
     #[arg(long, value_name = "FILE")]
     pub budget: PathBuf,
+    /// Only metrics that begin so
+    #[arg(long, value_name = "METRIC")]
+    pub only: Vec<String>,
+    /// Accepts what is now: rewrites each `value` that is off by more than its tolerance, and notes why
+    #[arg(long, value_name = "REASON")]
+    pub update: Option<String>,
 }
 
 #[derive(Args)]

@@ -108,7 +108,7 @@ fn obey(command: Command) -> Result<Exit, Failure> {
             Ok(Exit::Fine)
         }
         Command::Gate(args) => {
-            let (table, passes) = gate::gate(&args.result, &args.budget)?;
+            let (table, passes) = gate::gate(&args)?;
             print!("{table}");
             Ok(if passes { Exit::Fine } else { Exit::No })
         }

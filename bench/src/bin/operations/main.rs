@@ -1,19 +1,16 @@
-//! Performs one operation of `wire` or `engine` many times, for a tool that counts instructions.
+//! Performs one operation many times, for a tool that counts, such as callgrind.
 //!
-//! `instructions list` names the operations, `instructions run OPERATION COUNT` performs one so often,
-//! `instructions allocations OPERATION COUNT` counts what it takes from the allocator. What an operation costs
-//! is the difference between two counts, divided, so that setting its scene costs nothing:
-//! `scripts/instructions.sh` does it under callgrind. It measures nothing itself.
+//! `operations list` names them, `operations run OPERATION COUNT` performs one so often, `operations allocations
+//! OPERATION COUNT` counts what it takes from the allocator. What an operation costs is the difference between two
+//! counts, divided, so that setting its scene costs nothing: `costs` does that.
 
 mod allocations;
-mod operations;
-mod scene;
 
-use operations::OPERATIONS;
+use downbeat_bench::operations::OPERATIONS;
 use std::io::Write;
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: instructions list | run OPERATION COUNT | allocations OPERATION COUNT";
+const USAGE: &str = "usage: operations list | run OPERATION COUNT | allocations OPERATION COUNT";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -1,0 +1,24 @@
+//! The programs that count, started and read.
+
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+/// A binary of this workspace, of the same build as this one.
+pub fn sibling(name: &str) -> Result<PathBuf, String> {
+    let own = std::env::current_exe().map_err(|error| error.to_string())?;
+    let path = own.with_file_name(name);
+    if path.exists() { Ok(path) } else { Err(format!("{} is missing: build it first", path.display())) }
+}
+
+/// Runs a command to its end; `is_good` says which exit statuses are.
+pub fn run(command: &mut Command, is_good: impl Fn(i32) -> bool) -> Result<Output, String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.map_err(|error| format!("{name}: {error}; is it installed?"))?;
+    if output.status.code().is_some_and(is_good) {
+        return Ok(output);
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let last = said.lines().rev().find(|line| !line.is_empty()).unwrap_or_default();
+    Err(format!("{name}: {}: {last}", output.status))
+}
