@@ -1,7 +1,8 @@
 //! System calls of the release binary for each message it is sent, at a fixed and low rate, under strace.
 //!
-//! At that rate a message comes alone: one `io_uring_enter` sends its answer and waits for the next. The boot is
-//! in both of two runs, and so in neither's difference.
+//! At that rate a message comes alone: one `io_uring_enter` takes it and another sends its answer; where two come at
+//! once, as the clients of rooms have it, they share those. The boot is in both of two runs, and so in neither's
+//! difference.
 
 use crate::{Asked, Metrics, tool};
 use serde_json::Value;
@@ -13,8 +14,8 @@ use std::time::{Duration, Instant};
 
 /// What is asked of the server, and how.
 const LOADS: [(&str, &[&str]); 2] = [
-    ("echo", &["-c", "50", "--rate", "1000"]),
-    ("rooms", &["-c", "200", "--room-size", "20", "--click-every", "2s", "--leavers", "0"]),
+    ("echo", &["-c", "20", "--rate", "200"]),
+    ("rooms", &["-c", "40", "--room-size", "20", "--click-every", "2s", "--leavers", "0"]),
 ];
 const SHORT: &str = "1s";
 const LONG: &str = "5s";
