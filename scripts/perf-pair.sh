@@ -50,7 +50,7 @@ for row in "${rows[@]}"; do
     printf '\n== %s, %s comparison\n' "$row" "$attempt"
     verdict=0
     compare "$row" || verdict=$?
-    [[ $verdict == 1 ]] || break
+    [[ $verdict != 0 ]] || break
   done
   case $verdict in
     0) ;;

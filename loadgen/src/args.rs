@@ -43,6 +43,12 @@ pub enum Command {
     Start(StartArgs),
     /// Pass or fail of a result, for CI
     Gate(GateArgs),
+    /// Latency by load: several servers at rising rates, and each one's knee
+    Curve(CurveArgs),
+    /// Appends a commit's costs to a history
+    Record(RecordArgs),
+    /// Where a history of costs changed for good, and with which commit
+    Trend(TrendArgs),
     /// One self-contained page from results
     Report(ReportArgs),
     /// Other servers to compare with, described in bench/peers/*.toml
@@ -377,11 +383,68 @@ pub struct GateArgs {
 }
 
 #[derive(Args)]
-pub struct ReportArgs {
-    /// Results of run, compare, search, mem and start
+pub struct CurveArgs {
+    /// What is run
+    pub scenario: Scenario,
+    /// Peers' names or commands with {port}
+    #[arg(required = true)]
+    pub targets: Vec<String>,
+    #[command(flatten)]
+    pub load: LoadArgs,
+    /// Messages a second, rising
+    #[arg(long, value_name = "LIST", value_delimiter = ',', required = true)]
+    pub rates: Vec<f64>,
+    /// Trials of each server at each rate
+    #[arg(long, default_value_t = 3)]
+    pub rounds: usize,
+    /// Writes the curves
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct RecordArgs {
+    /// Counted costs, and rows of bench
     #[arg(required = true)]
     pub results: Vec<PathBuf>,
-    /// An .html page, or .md for Markdown
+    /// NDJSON, a line for each commit
+    #[arg(long, value_name = "FILE")]
+    pub history: PathBuf,
+    /// What was measured
+    #[arg(long, value_name = "HASH")]
+    pub commit: String,
+    /// Its first line
+    #[arg(long, value_name = "TEXT")]
+    pub subject: String,
+    /// When it was made, in seconds since 1970
+    #[arg(long, value_name = "UNIX_S")]
+    pub committed: u64,
+}
+
+#[derive(Args)]
+pub struct TrendArgs {
+    /// NDJSON, as `record` writes it
+    pub history: PathBuf,
+    /// Only metrics that begin so
+    #[arg(long, value_name = "METRIC")]
+    pub only: Vec<String>,
+    /// Changes below this are none
+    #[arg(long, value_name = "PERCENT", default_value_t = 1.0)]
+    pub least: f64,
+    /// Fails if anything became worse after this commit
+    #[arg(long, value_name = "COMMIT")]
+    pub since: Option<String>,
+    /// An .html page of plots, or an .svg of all that is asked for, as percentages of their first values
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct ReportArgs {
+    /// Results of run, bench, compare, curve, search, mem and start
+    #[arg(required = true)]
+    pub results: Vec<PathBuf>,
+    /// An .html page, .md for Markdown, or .svg for one plot of curves or of memory
     #[arg(short, long, value_name = "FILE", default_value = "report.html")]
     pub output: PathBuf,
 }

@@ -93,6 +93,7 @@ fn summary(
         (!numbers.is_empty()).then(|| median(&numbers))
     };
     let response = |number: fn(&crate::result::Percentiles) -> f64| middle(&|run| run.response().map(number));
+    let p99_of = |name: &str| middle(&|run| run.latency_us.get(name).map(|it| it.p99));
     let values = |runs: &[RunResult]| -> Vec<f64> {
         runs.iter().filter_map(|run| args.metric.of(run)).filter(|value| *value > 0.0).collect()
     };
@@ -114,7 +115,10 @@ fn summary(
         generator_busiest_percent: middle(&|run| Some(run.generator.busiest_worker_percent)),
         rss_bytes: middle(&|run| run.server.map(|it| it.rss_bytes as f64)),
         server_bound_trials: runs.iter().filter(|run| run.bound == Bound::Server).count(),
-        skew_p99_us: middle(&|run| run.latency_us.get("skew").map(|it| it.p99)),
+        skew_p99_us: p99_of("skew"),
+        start_spread_p99_us: p99_of("start_spread"),
+        clock_error_p99_us: p99_of("clock_error"),
+        deadline_miss_ppm: middle(&|run| run.deadline_miss_ppm),
         ratio: ratio.map(|it| it.ratio),
         ratio_low: ratio.map(|it| it.low),
         ratio_high: ratio.map(|it| it.high),

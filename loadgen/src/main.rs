@@ -11,10 +11,12 @@ mod bench;
 mod check;
 mod clock;
 mod compare;
+mod curve;
 mod doctor;
 mod exit;
 mod gate;
 mod gauge;
+mod history;
 mod io;
 mod latency;
 mod machine;
@@ -36,6 +38,7 @@ mod socket;
 mod start;
 mod statistics;
 mod target;
+mod trend;
 mod trial;
 mod verdict;
 mod worker;
@@ -112,6 +115,21 @@ fn obey(command: Command) -> Result<Exit, Failure> {
             print!("{table}");
             Ok(if passes { Exit::Fine } else { Exit::No })
         }
+        Command::Curve(args) => {
+            let result = curve::curve(&args)?;
+            print!("{}", curve::render(&result));
+            write_json_if(args.json.as_deref(), &result)?;
+            Ok(Exit::Fine)
+        }
+        Command::Record(args) => {
+            print!("{}", history::record(&args)?);
+            Ok(Exit::Fine)
+        }
+        Command::Trend(args) => {
+            let (text, exit) = trend::trend(&args)?;
+            print!("{text}");
+            Ok(exit)
+        }
         Command::Selftest(args) => selftest::selftest(&args),
         Command::Decoy(args) => selftest::decoy::serve(&args).map(|()| Exit::Fine),
         Command::Report(args) => report(&args).map(|()| Exit::Fine),
@@ -151,18 +169,19 @@ fn report(args: &ReportArgs) -> Result<(), Failure> {
         let wrong = |error: &dyn std::fmt::Display| Failure::usage(format!("{}: {error}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
         let json: serde_json::Value = serde_json::from_str(&text).map_err(|error| wrong(&error))?;
-        if !["run", "bench", "compare", "search", "mem", "start"].iter().any(|kind| json["kind"] == *kind) {
+        if !report::KINDS.iter().any(|kind| json["kind"] == *kind) {
             return Err(wrong(&"not a result of loadgen"));
         }
         Ok(Named { name: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), json })
     };
     let results = args.results.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    let is_markdown = args.output.extension().is_some_and(|extension| extension == "md");
-    let page = if is_markdown {
-        let tables = report::markdown::render(&results).map_err(Failure::usage)?;
-        report::markdown::place(std::fs::read_to_string(&args.output).ok().as_deref(), &tables)
-    } else {
-        report::html::render(&results).map_err(Failure::usage)?
+    let page = match args.output.extension().and_then(|extension| extension.to_str()) {
+        Some("md") => {
+            let tables = report::markdown::render(&results).map_err(Failure::usage)?;
+            report::markdown::place(std::fs::read_to_string(&args.output).ok().as_deref(), &tables)
+        }
+        Some("svg") => report::picture::render(&results).map_err(Failure::usage)?,
+        _ => report::html::render(&results).map_err(Failure::usage)?,
     };
     std::fs::write(&args.output, page)
         .map_err(|error| Failure::usage(format!("{}: {error}", args.output.display())))?;

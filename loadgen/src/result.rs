@@ -257,6 +257,45 @@ pub struct MemStep {
     pub tcp_buffer_bytes: u64,
 }
 
+/// What `curve --json` writes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CurveResult {
+    /// `curve`.
+    pub kind: String,
+    pub scenario: String,
+    pub connections: usize,
+    pub payload_bytes: usize,
+    pub rounds: usize,
+    pub servers: Vec<CurveServer>,
+    pub host: Host,
+    pub args: Vec<String>,
+    pub version: String,
+    pub started_unix_s: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CurveServer {
+    pub title: String,
+    pub points: Vec<CurvePoint>,
+    /// The rate with the greatest throughput over mean response; null if no trial counts.
+    pub knee_per_s: Option<f64>,
+}
+
+/// Medians over the trials that count; null where there is none, which ends a server's curve.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CurvePoint {
+    pub rate_per_s: f64,
+    pub trials: usize,
+    pub mean_us: Option<f64>,
+    pub p50_us: Option<f64>,
+    pub p99_us: Option<f64>,
+    pub p99_9_us: Option<f64>,
+    pub server_busiest_percent: Option<f64>,
+    pub generator_busiest_percent: Option<f64>,
+    pub server_ns_per_message: Option<f64>,
+    pub void_trials: Vec<String>,
+}
+
 /// What `start --json` writes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StartResult {
@@ -323,6 +362,13 @@ pub struct BenchServer {
     /// Trials in which the server was the bottleneck.
     pub server_bound_trials: usize,
     pub skew_p99_us: Option<f64>,
+    /// Of rooms: how far apart its devices would start, how wrong their clocks are, PLAYs that came too late.
+    #[serde(default)]
+    pub start_spread_p99_us: Option<f64>,
+    #[serde(default)]
+    pub clock_error_p99_us: Option<f64>,
+    #[serde(default)]
+    pub deadline_miss_ppm: Option<f64>,
     /// This server over the first: Hodges-Lehmann with its 95 % interval.
     pub ratio: Option<f64>,
     pub ratio_low: Option<f64>,

@@ -8,19 +8,20 @@ mod compare;
 mod details;
 mod probes;
 mod run;
+pub mod trend;
 
-use super::Named;
 use super::svg::escape;
+use super::{KINDS, Named, of_kind};
 use crate::args::{Metric, Scenario};
 use crate::machine::Host;
-use crate::result::{BenchResult, CompareResult, MemResult, RunResult, SearchResult, StartResult};
+use crate::result::{
+    BenchResult, CompareResult, CurveResult, MemResult, RunResult, SearchResult, StartResult,
+};
 use clap::ValueEnum;
-use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 const STYLE: &str = include_str!("page.css");
-const KINDS: [&str; 6] = ["run", "bench", "compare", "search", "mem", "start"];
 
 /// The page. An error is one line that names the file.
 pub fn render(results: &[Named]) -> Result<String, String> {
@@ -40,6 +41,7 @@ pub fn render(results: &[Named]) -> Result<String, String> {
     }
     bench::write_rows(&mut body, &of_kind::<BenchResult>(results, "bench")?);
     compare::write_compares(&mut body, &of_kind::<CompareResult>(results, "compare")?);
+    probes::write_curves(&mut body, &of_kind::<CurveResult>(results, "curve")?);
     probes::write_searches(&mut body, &of_kind::<SearchResult>(results, "search")?);
     probes::write_mems(&mut body, &of_kind::<MemResult>(results, "mem")?);
     probes::write_starts(&mut body, &of_kind::<StartResult>(results, "start")?);
@@ -49,14 +51,19 @@ pub fn render(results: &[Named]) -> Result<String, String> {
         body.push_str("</section>\n");
     }
     write_machines(&mut body, results)?;
+    Ok(page("Load report", &body))
+}
+
+/// A page with nothing from elsewhere.
+fn page(title: &str, body: &str) -> String {
     let policy = "default-src 'none'; style-src 'unsafe-inline'";
-    Ok(format!(
+    format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta http-equiv=\"Content-Security-Policy\" content=\"{policy}\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-         <title>loadgen report</title><style>{STYLE}</style></head>\
-         <body><main><h1>Load report</h1>\n{body}</main></body></html>\n"
-    ))
+         <title>{title}</title><style>{STYLE}</style></head>\
+         <body><main><h1>{title}</h1>\n{body}</main></body></html>\n"
+    )
 }
 
 /// Where the numbers are from: results of different machines or versions do not compare.
@@ -85,16 +92,6 @@ fn write_machines(out: &mut String, results: &[Named]) -> Result<(), String> {
     table(out, &["CPU", "CPUs", "memory", "kernel", "loadgen", "results"], &rows);
     out.push_str("</section>\n");
     Ok(())
-}
-
-fn of_kind<T: DeserializeOwned>(results: &[Named], kind: &str) -> Result<Vec<(String, T)>, String> {
-    let chosen = results.iter().filter(|it| it.json["kind"] == kind);
-    let read = chosen.map(|it| {
-        let value =
-            serde_json::from_value(it.json.clone()).map_err(|error| format!("{}: {error}", it.name))?;
-        Ok((it.name.clone(), value))
-    });
-    read.collect()
 }
 
 /// Cells are HTML: callers escape what is not theirs.

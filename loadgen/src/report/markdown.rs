@@ -1,8 +1,11 @@
 //! Results as Markdown tables, and their place in a page that people write around them.
 
 use super::{Named, text};
-use crate::result::{BenchResult, BenchServer, CompareResult, MemResult, RunResult, StartResult};
+use crate::result::{
+    BenchResult, BenchServer, CompareResult, CurveResult, MemResult, RunResult, StartResult,
+};
 use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 const BEGIN: &str = "<!-- results: written by `loadgen report`, not by hand -->";
@@ -14,6 +17,9 @@ pub fn render(results: &[Named]) -> Result<String, String> {
     let rows: Vec<BenchResult> = of_kind(results, "bench")?;
     for row in &rows {
         write_row(&mut out, row);
+    }
+    for (name, curve) in super::of_kind::<CurveResult>(results, "curve")? {
+        write_curve(&mut out, &name, &curve);
     }
     write_runs(&mut out, &of_kind::<RunResult>(results, "run")?);
     write_compares(&mut out, &of_kind::<CompareResult>(results, "compare")?);
@@ -32,10 +38,7 @@ pub fn place(page: Option<&str>, tables: &str) -> String {
 }
 
 fn of_kind<T: DeserializeOwned>(results: &[Named], kind: &str) -> Result<Vec<T>, String> {
-    let chosen = results.iter().filter(|it| it.json["kind"] == kind);
-    chosen
-        .map(|it| serde_json::from_value(it.json.clone()).map_err(|error| format!("{}: {error}", it.name)))
-        .collect()
+    Ok(super::of_kind(results, kind)?.into_iter().map(|(_, it)| it).collect())
 }
 
 fn or_dash(number: Option<f64>, show: fn(f64) -> String) -> String {
@@ -74,7 +77,61 @@ fn write_row(out: &mut String, row: &BenchResult) {
         let cells = if row.closed_loop { closed_cells(server) } else { paced_cells(server) };
         let _ = writeln!(out, "| {} | {} | {} |", server.title, cells.join(" | "), server.void_trials.len());
     }
+    write_sync(out, &row.servers);
     let _ = writeln!(out, "\n`loadgen {}`\n", command(&row.args));
+}
+
+/// How well devices would play together, where a row tells.
+fn write_sync(out: &mut String, servers: &[BenchServer]) {
+    if servers.iter().all(|server| server.start_spread_p99_us.is_none()) {
+        return;
+    }
+    let _ = writeln!(
+        out,
+        "\nSync: how far apart a room hears an event, how far apart its devices would start, how wrong their clocks are (99 % of each), and PLAYs that came after their start.\n"
+    );
+    let _ = writeln!(out, "| server | skew | start spread | clock error | late PLAYs, ppm |");
+    let _ = writeln!(out, "| --- | ---: | ---: | ---: | ---: |");
+    for it in servers {
+        let cells = [
+            or_dash(it.skew_p99_us, text::time),
+            or_dash(it.start_spread_p99_us, text::time),
+            or_dash(it.clock_error_p99_us, text::time),
+            or_dash(it.deadline_miss_ppm, text::count),
+        ];
+        let _ = writeln!(out, "| {} | {} |", it.title, cells.join(" | "));
+    }
+}
+
+fn write_curve(out: &mut String, name: &str, curve: &CurveResult) {
+    let _ = writeln!(
+        out,
+        "### {name}\n\nLatency by load: {}, {} connections, {} B; medians of {} trials. p50 and p99 at each rate; the knee is in bold, and a rate at which no trial counts is \"-\", the last that was tried.\n",
+        curve.scenario, curve.connections, curve.payload_bytes, curve.rounds
+    );
+    let rates: BTreeSet<u64> =
+        curve.servers.iter().flat_map(|it| &it.points).map(|point| point.rate_per_s as u64).collect();
+    let heads: Vec<String> = rates.iter().map(|rate| format!("{}/s", text::count(*rate as f64))).collect();
+    let _ = writeln!(out, "| server | {} |", heads.join(" | "));
+    let _ = writeln!(out, "| --- |{}", " ---: |".repeat(rates.len()));
+    for server in &curve.servers {
+        let cell = |rate: &u64| {
+            let point = server.points.iter().find(|point| point.rate_per_s as u64 == *rate);
+            let latencies = point.map(|point| (point.p50_us, point.p99_us));
+            let is_knee = server.knee_per_s.is_some_and(|knee| knee as u64 == *rate);
+            match latencies {
+                Some((Some(p50), Some(p99))) => {
+                    let cell = format!("{}, {}", text::time(p50), text::time(p99));
+                    if is_knee { format!("**{cell}**") } else { cell }
+                }
+                Some(_) => "-".to_owned(),
+                None => String::new(),
+            }
+        };
+        let cells: Vec<String> = rates.iter().map(cell).collect();
+        let _ = writeln!(out, "| {} | {} |", server.title, cells.join(" | "));
+    }
+    let _ = writeln!(out, "\n`loadgen {}`\n", command(&curve.args));
 }
 
 fn ratio(server: &BenchServer) -> String {

@@ -238,25 +238,60 @@ pub struct Cloud {
 
 /// Points on two axes, with a legend below. `limit` is a line across.
 pub fn points(clouds: &[Cloud], x: Axis, y: Axis, limit: Option<(f64, &str)>) -> String {
+    let mut out = open(POINTS_BOTTOM + FOOT, &format!("{} by {}", y.title, x.title));
+    write_points(&mut out, clouds, x, y, limit);
+    out + "</svg>" + &legend(clouds)
+}
+
+/// The same as a file of its own, with colours for light and dark, and the legend inside.
+pub fn picture(clouds: &[Cloud], x: Axis, y: Axis) -> String {
+    const COLUMNS: usize = 3;
+    const LINE: f64 = 20.0;
+    let named: Vec<&Cloud> = clouds.iter().filter(|it| !it.points.is_empty()).collect();
+    let top = POINTS_BOTTOM + FOOT + 12.0;
+    let height = top + LINE * named.len().div_ceil(COLUMNS) as f64;
+    let svg = open(height, &format!("{} by {}", y.title, x.title));
+    let head = format!("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" ");
+    let mut out = svg.replacen("<svg ", &head, 1);
+    let _ = write!(
+        out,
+        r#"<style>{}</style><rect class="paper" width="{WIDTH}" height="{height:.0}"/>"#,
+        include_str!("picture.css")
+    );
+    write_points(&mut out, clouds, x, y, None);
+    for (i, cloud) in named.iter().enumerate() {
+        let at_x = 16.0 + (WIDTH - 16.0) / COLUMNS as f64 * (i % COLUMNS) as f64;
+        let at_y = top + LINE * (i / COLUMNS) as f64;
+        let _ = write!(out, r#"<g class="{}">"#, cloud.class);
+        write_mark(&mut out, cloud.mark, (at_x, at_y));
+        out.push_str("</g>");
+        write_text(&mut out, "note", at_x + 12.0, at_y + 4.0, "start", &shorten(&cloud.label));
+    }
+    out + "</svg>\n"
+}
+
+/// Where the lowest point is drawn.
+const POINTS_BOTTOM: f64 = 270.0;
+
+fn write_points(out: &mut String, clouds: &[Cloud], x: Axis, y: Axis, limit: Option<(f64, &str)>) {
     const LEFT: f64 = 76.0;
     const TOP: f64 = 26.0;
-    const BOTTOM: f64 = 270.0;
+    const BOTTOM: f64 = POINTS_BOTTOM;
     let right = WIDTH - 24.0;
     let at_x = |value: f64| LEFT + x.scale.place(value) * (right - LEFT);
     let at_y = |value: f64| BOTTOM - y.scale.place(value) * (BOTTOM - TOP);
-    let mut out = open(BOTTOM + FOOT, &format!("{} by {}", y.title, x.title));
-    write_text(&mut out, "axis", 0.0, 12.0, "start", y.title);
+    write_text(out, "axis", 0.0, 12.0, "start", y.title);
     for value in y.scale.ticks() {
         let at = at_y(value);
         let _ = write!(out, r#"<line class="grid" x1="{LEFT}" x2="{right:.1}" y1="{at:.1}" y2="{at:.1}"/>"#);
-        write_text(&mut out, "tick", LEFT - 8.0, at + 4.0, "end", &(y.show)(value));
+        write_text(out, "tick", LEFT - 8.0, at + 4.0, "end", &(y.show)(value));
     }
-    write_x_axis(&mut out, x, (LEFT, right), (TOP, BOTTOM));
+    write_x_axis(out, x, (LEFT, right), (TOP, BOTTOM));
     if let Some((value, name)) = limit {
         let at = at_y(value);
         let _ =
             write!(out, r#"<line class="reference" x1="{LEFT}" x2="{right:.1}" y1="{at:.1}" y2="{at:.1}"/>"#);
-        write_text(&mut out, "note", right, at - 5.0, "end", name);
+        write_text(out, "note", right, at - 5.0, "end", name);
     }
     for cloud in clouds {
         let places: Vec<(f64, f64)> = cloud.points.iter().map(|(a, b)| (at_x(*a), at_y(*b))).collect();
@@ -265,10 +300,9 @@ pub fn points(clouds: &[Cloud], x: Axis, y: Axis, limit: Option<(f64, &str)>) ->
             let path: Vec<String> = places.iter().map(|(a, b)| format!("{a:.1},{b:.1}")).collect();
             let _ = write!(out, r#"<polyline class="line" points="{}"/>"#, path.join(" "));
         }
-        places.iter().for_each(|place| write_mark(&mut out, cloud.mark, *place));
+        places.iter().for_each(|place| write_mark(out, cloud.mark, *place));
         out.push_str("</g>");
     }
-    out + "</svg>" + &legend(clouds)
 }
 
 fn legend(clouds: &[Cloud]) -> String {

@@ -1,13 +1,67 @@
 //! What is found by trying: the highest rate, memory for each connection, time to start.
 
-use super::{figure, table};
+use super::{figure, or_dash, table};
+use crate::report::curves;
 use crate::report::plot::{self, Axis, Cloud, Mark, Scale, Strip};
 use crate::report::svg::escape;
 use crate::report::text;
-use crate::result::{MemResult, MemStep, SearchResult, StartResult};
+use crate::result::{CurvePoint, CurveResult, CurveServer, MemResult, MemStep, SearchResult, StartResult};
 use crate::slo::Slo;
 use crate::statistics;
 use std::fmt::Write;
+
+pub fn write_curves(out: &mut String, curves: &[(String, CurveResult)]) {
+    for (name, it) in curves {
+        let _ = writeln!(
+            out,
+            "<section><h2>{}</h2><p>{}, {} connections, {} B; medians of {} trials</p>",
+            escape(name),
+            escape(&it.scenario),
+            it.connections,
+            it.payload_bytes,
+            it.rounds
+        );
+        let plots = [
+            curves::by_rate(it, "response p99", |point| point.p99_us),
+            curves::by_rate(it, "response p50", |point| point.p50_us),
+        ];
+        for plot in plots {
+            let title = plot.y.title;
+            let plot = plot::points(&plot.clouds, plot.x, plot.y, None);
+            figure(
+                out,
+                title,
+                "lower and further right is better; a line ends where no trial counted",
+                &plot,
+            );
+        }
+        let rows: Vec<Vec<String>> = it.servers.iter().flat_map(curve_rows).collect();
+        table(
+            out,
+            &["server", "rate", "p50", "p99", "p99.9", "server busy", "server CPU each", "void"],
+            &rows,
+        );
+        out.push_str("</section>\n");
+    }
+}
+
+fn curve_rows(server: &CurveServer) -> Vec<Vec<String>> {
+    let row = |point: &CurvePoint| {
+        let knee = if Some(point.rate_per_s) == server.knee_per_s { " (knee)" } else { "" };
+        let busy = point.server_busiest_percent.map_or_else(|| "-".to_owned(), |it| format!("{it:.0} %"));
+        vec![
+            escape(&server.title),
+            format!("{}/s{knee}", text::count(point.rate_per_s)),
+            or_dash(point.p50_us, text::time),
+            or_dash(point.p99_us, text::time),
+            or_dash(point.p99_9_us, text::time),
+            busy,
+            text::cost(point.server_ns_per_message),
+            escape(&point.void_trials.join("; ")),
+        ]
+    };
+    server.points.iter().map(row).collect()
+}
 
 pub fn write_searches(out: &mut String, searches: &[(String, SearchResult)]) {
     for (name, it) in searches {
