@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Everything that CI checks beyond `cargo test --workspace`: form, lints, documentation, and the recorded
-# sessions against the release binary on 1, 2 and 4 shards. Needs Rust and nothing else; takes a few minutes.
+# sessions against the release binary on 1, 2 and 4 shards, what it costs against its budget. Needs Rust; installs
+# valgrind and strace for the last, if it may. Takes some minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -30,7 +31,17 @@ for attempt in 1 2 3; do
 done
 scripts/scenarios.sh
 
+step "what can be counted, against bench/budget.toml"
+scripts/perf-gate.sh
+
+step "the history of costs"
+target/release/loadgen trend bench/history.ndjson -o target/history.html
+
 step "budgets"
 scripts/budgets.sh
+
+step "the check for users' own CI"
+scripts/perf-ci.sh 'target/release/downbeat --host 127.0.0.1 --port {port} --cores 1' rooms \
+    scripts/ci-perf-example.toml -c 500 -d 3s || [ $? = 3 ]
 
 printf '\nall of scripts/ci.sh passed\n'

@@ -281,6 +281,82 @@ fn a_gate_passes_fails_or_says_what_is_wrong() {
 }
 
 #[test]
+fn a_budget_is_updated_with_a_reason_and_without_one_is_not() {
+    let folder = Folder::new("update");
+    let (json, budget) = (folder.path("costs.json"), folder.path("budget.toml"));
+    std::fs::write(&json, r#"{ "kind": "costs", "metrics": { "a.one": 110, "a.two": 5 } }"#).unwrap();
+    std::fs::write(&budget, "# Ours.\n'a.one' = { value = 100, percent = 1 }\n").unwrap();
+    let gate = |more: &[&str]| {
+        let output = loadgen(&[&["gate", &json, "--budget", &budget], more].concat());
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (status, table) = gate(&[]);
+    assert_eq!(status, Some(1));
+    assert!(table.contains("+10.0 %  OVER BUDGET") && table.contains("NO BUDGET"), "{table}");
+    assert_eq!(gate(&["--update", " "]).0, Some(64));
+    assert_eq!(gate(&["--update", "it buys sync"]).0, Some(0));
+    assert_eq!(gate(&[]).0, Some(0));
+    let text = std::fs::read_to_string(&budget).unwrap();
+    assert!(text.starts_with("# Ours.\n'a.one' = { value = 110.0, percent = 1 }"), "{text}");
+    assert!(text.contains("reason = \"it buys sync\""), "{text}");
+}
+
+#[test]
+fn a_history_is_recorded_and_its_change_named_by_its_commit() {
+    let folder = Folder::new("history");
+    let [json, history, page, picture] =
+        ["costs.json", "history.ndjson", "page.html", "picture.svg"].map(|name| folder.path(name));
+    let record = |commit: &str, instructions: u32| {
+        let costs = format!(r#"{{ "kind": "costs", "metrics": {{ "instructions.ping": {instructions} }} }}"#);
+        std::fs::write(&json, costs).unwrap();
+        let words = ["--commit", commit, "--subject", "engine: <b>", "--committed", "1700000000"];
+        loadgen(&[&["record", &json, "--history", &history][..], &words].concat()).status.code()
+    };
+    for (commit, instructions) in [("aaaa1111", 100), ("bbbb2222", 100), ("cccc3333", 105), ("dddd4444", 105)]
+    {
+        assert_eq!(record(commit, instructions), Some(0));
+    }
+    assert_eq!(record("dddd4444", 105), Some(64), "a commit has one line");
+    let trend = |more: &[&str]| loadgen(&[&["trend", &history], more].concat());
+    let output = trend(&["-o", &page]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text.contains("cccc3333 engine: <b>\n    instructions.ping "), "{text}");
+    assert!(text.contains("+5.0 %  worse"), "{text}");
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(
+        page.contains("cccc3333") && page.contains("engine: &lt;b&gt;") && page.contains("<svg"),
+        "{page}"
+    );
+    assert_eq!(trend(&["--since", "bbbb", "-o", &picture]).status.code(), Some(1));
+    assert_eq!(trend(&["--since", "cccc"]).status.code(), Some(0));
+    assert_eq!(trend(&["--since", "eeee"]).status.code(), Some(64));
+    let picture = std::fs::read_to_string(picture).unwrap();
+    assert!(picture.starts_with("<svg xmlns=") && picture.contains("instructions.ping"), "{picture}");
+}
+
+#[test]
+fn a_curve_has_a_point_for_each_rate_and_a_picture() {
+    let folder = Folder::new("curve");
+    let [json, picture, table] = ["curve.json", "curve.svg", "curve.md"].map(|name| folder.path(name));
+    let load = ["-c", "4", "-d", "300ms", "--warmup", "50ms", "--slo", "p99<10s", "--rounds", "1"];
+    let words = ["curve", "echo", &decoy(""), "--rates", "100,200", "--json", &json];
+    let output = loadgen(&[&words[..], &load].concat());
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let curve: Value = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    let points = curve["servers"][0]["points"].as_array().unwrap();
+    // A busy machine may void a rate, and the next one is not asked for then.
+    assert!(points.len() == 2 || points[0]["trials"] == 0, "{curve}");
+    assert_eq!(points[0]["rate_per_s"], 100.0);
+    for output in [&picture, &table] {
+        assert_eq!(loadgen(&["report", &json, "-o", output]).status.code(), Some(0));
+    }
+    assert!(std::fs::read_to_string(picture).unwrap().starts_with("<svg xmlns="));
+    assert!(std::fs::read_to_string(table).unwrap().contains("| server | 100/s |"));
+    assert_eq!(loadgen(&["curve", "echo", &decoy(""), "--rates", "200,100"]).status.code(), Some(64));
+}
+
+#[test]
 fn a_check_finds_what_a_server_does_wrong() {
     let output = loadgen(&["check", &decoy("--corrupt 2")]);
     let text = String::from_utf8(output.stdout).unwrap();

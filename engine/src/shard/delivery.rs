@@ -116,7 +116,7 @@ impl Shard {
     }
 
     /// Gives every listener its part of the batch. Must not join or leave while iterating.
-    // A function of its own in the binary, too: profiles and scripts/instructions.sh know it by name.
+    // A function of its own in the binary, too: profiles and the gate's counting know it by name.
     #[inline(never)]
     fn serve(&mut self, audience: u32) {
         let Some(audience) = self.audiences.get_mut(audience as usize) else { return };
