@@ -27,6 +27,8 @@ pub const OPERATIONS: &[(&str, Prepare)] = &[
     ("fan-out-400", || in_room(400, &text(SEEK))),
     ("play", play),
     ("join-and-leave", || join_and_leave(20)),
+    ("connect", connect),
+    ("connect-and-join", connect_and_join),
     ("connect-and-end", connect_and_end),
     ("upgrade", upgrade),
     ("mesh-envelope", mesh_envelope),
@@ -96,6 +98,25 @@ fn join_and_leave(members: usize) -> Operation {
     Box::new(move || {
         next = 1 - next;
         scene.hear(id, &joins[next]);
+    })
+}
+
+/// Connects and stays, so it costs a place in every table, too.
+fn connect() -> Operation {
+    let mut scene = Scene::new(App::Rooms, 1);
+    Box::new(move || {
+        scene.connect();
+    })
+}
+
+/// The same, in rooms of 20.
+fn connect_and_join() -> Operation {
+    let mut scene = Scene::new(App::Rooms, 1);
+    let mut connected = 0;
+    Box::new(move || {
+        let id = scene.connect();
+        scene.hear(id, &join(&format!("R{}", connected / 20)));
+        connected += 1;
     })
 }
 
@@ -188,7 +209,7 @@ fn core_room(members: usize, bytes: &[u8]) -> Operation {
     )
 }
 
-/// Connects and stays, so it costs a place in every table, too.
+/// As [`connect`].
 fn core_connect() -> Operation {
     core(App::Rooms, |_| Ok(0), |core, _| core.connect().map(|_| ()))
 }

@@ -22,3 +22,11 @@ pub fn run(command: &mut Command, is_good: impl Fn(i32) -> bool) -> Result<Outpu
     let last = said.lines().rev().find(|line| !line.is_empty()).unwrap_or_default();
     Err(format!("{name}: {}: {last}", output.status))
 }
+
+/// What `operations` counts of an operation performed so many times.
+pub fn count(what: &str, operation: &str, times: u32) -> Result<u64, String> {
+    let mut command = Command::new(sibling("operations")?);
+    let output = run(command.args([what, operation, &times.to_string()]), |code| code == 0)?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    said.trim().parse().map_err(|_| format!("{operation}: no count of {what}, but {said:?}"))
+}
