@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Measures everything that PERF.md's tables are made of, into bench/results, and writes the tables.
-# An hour on a machine with two CPUs; needs node and npm for some peers. Rows: scripts/bench.sh ROW...
+# Measures everything that PERF.md's tables and plots are made of, into bench/results, and writes both.
+# An hour and a half on a machine with two CPUs; needs node and npm for some peers. Rows: scripts/bench.sh ROW...
+# scripts/bench.sh plots measures nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -77,4 +78,23 @@ for server in downbeat "${everyone[@]}"; do
 done
 is_wanted mem-rooms && "$loadgen" mem "$(ours rooms)" --profile rooms --steps 0,2500,5k,10k,19k --json "$results/mem-downbeat-rooms.json"
 
+# curve NAME SCENARIO APP RATES -- FLAGS: latency by load, of everyone.
+curve() {
+  local name=$1 scenario=$2 app=$3 rates=$4
+  is_wanted "$name" || return 0
+  shift 5
+  "$loadgen" curve "$scenario" "$(ours "$app")" "${everyone[@]}" --rates "$rates" "$@" --json "$results/$name.json"
+}
+curve curve-echo echo echo 5000,10000,20000,40000,60000,80000,100000,120000,140000 -- -c 1000 --payload 20 "${short[@]}"
+# A hundred times as many deliveries.
+curve curve-broadcast broadcast broadcast 200,400,800,1600,3200,6400,12800,25600 -- -c 100 "${short[@]}"
+
+plots=bench/plots
+mkdir -p "$plots"
+for name in curve-echo curve-broadcast; do
+  [[ ! -e $results/$name.json ]] || "$loadgen" report "$results/$name.json" -o "$plots/$name.svg"
+done
+"$loadgen" report "$results"/mem-*.json -o "$plots/memory.svg"
+"$loadgen" trend bench/history.ndjson --only cpu. --only memory.echo --only memory.rooms --only binary.loaded \
+  -o "$plots/history.svg" > /dev/null
 "$loadgen" report "$results"/*.json -o PERF.md

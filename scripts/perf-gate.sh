@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Holds what Downbeat costs, as counted by `costs`, against bench/budget.toml; exits 1 with a table if anything costs
-# more. A minute and a half with its builds done. Installs valgrind and strace if it may and they are missing.
+# more. A minute and a quarter with its builds done. Installs valgrind and strace if it may and they are missing.
 #   scripts/perf-gate.sh [METRIC...]            all metrics, or those that begin so
 #   scripts/perf-gate.sh --update 'REASON'      accepts what is now, and notes why
 set -euo pipefail

@@ -26,11 +26,11 @@ build() {
 
 for name in "${commits[@]}"; do
   commit=$(git rev-parse --verify "$name^{commit}")
-  rm -f "$folder"/build/release/{costs,operations}
+  rm -f "$folder"/build/release/{costs,operations,core-operations}
   build "$commit"
   built=$folder/build/release
   # Its own counting where it has one: operations are counted in the code they belong to.
-  costs=target/release/costs wanted=(calls. memory. binary.)
+  costs=target/release/costs wanted=(calls. memory.echo memory.rooms binary.)
   if [[ -x $built/costs ]]; then
     costs=$built/costs wanted=()
     cp target/release/loadgen "$built/"

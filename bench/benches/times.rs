@@ -3,6 +3,7 @@
 //! They move with the machine and its neighbours, so nothing is judged by them: the gate counts instead.
 
 use divan::Bencher;
+use downbeat_bench::core_operations::CORE_OPERATIONS;
 use downbeat_bench::operations::{OPERATIONS, Prepare};
 
 fn main() {
@@ -18,7 +19,7 @@ impl std::fmt::Display for Named {
     }
 }
 
-#[divan::bench(args = OPERATIONS.iter().map(|(name, prepare)| Named(name, *prepare)))]
+#[divan::bench(args = OPERATIONS.iter().chain(CORE_OPERATIONS).map(|(name, prepare)| Named(name, *prepare)))]
 fn time(bencher: Bencher<'_, '_>, operation: &Named) {
     let perform = operation.1();
     bencher.bench_local(perform);

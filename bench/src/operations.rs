@@ -1,13 +1,10 @@
-//! The operations, by name. Each sets its scene and returns what is to be repeated.
+//! The operations of `wire` and `engine`, by name. Each sets its scene and returns what is to be repeated.
 //!
-//! A room's `fan-out-N` differ by their members only, so that their difference is what a member costs. Those of a
-//! whole core speak to it over loopback: `core-...`.
+//! A room's `fan-out-N` differ by their members only, so that their difference is what a member costs.
 
-use crate::one_core::OneCore;
 use crate::scene::{Scene, join, masked, request, text};
-use engine::App;
+use engine::{App, ConnectionId};
 use std::hint::black_box;
-use std::io;
 use wire::frame::{self, Opcode};
 use wire::mask;
 
@@ -26,6 +23,12 @@ pub const OPERATIONS: &[(&str, Prepare)] = &[
     ("fan-out-100", || in_room(100, &text(SEEK))),
     ("fan-out-400", || in_room(400, &text(SEEK))),
     ("play", play),
+    ("handshake-20", handshake),
+    ("pause-and-resume", pause_and_resume),
+    ("track-change-1", || in_room(1, &text(TRACK_CHANGE))),
+    ("playback-state", || while_playing(PLAYBACK_STATE)),
+    ("request-sync", || while_playing(REQUEST_SYNC)),
+    ("sync-check", || while_playing(SYNC_CHECK)),
     ("join-and-leave", || join_and_leave(20)),
     ("connect", connect),
     ("connect-and-join", connect_and_join),
@@ -42,19 +45,20 @@ pub const OPERATIONS: &[(&str, Prepare)] = &[
     ("unmask-1024", || unmask(1024)),
     ("unmask-16384", || unmask(16_384)),
     ("utf8-1024", utf8),
-    ("core-echo-20", || core_echo(20)),
-    ("core-echo-1024", || core_echo(1024)),
-    ("core-ping", || core_room(1, &text(PING))),
-    ("core-fan-out-10", || core_room(10, &text(SEEK))),
-    ("core-fan-out-110", || core_room(110, &text(SEEK))),
-    ("core-connect", core_connect),
 ];
 
 /// As the real clients send it.
-const PING: &str = r#"{"type":"time_ping","id":"0.7364528374651","t0":1763000000123}"#;
+pub(crate) const PING: &str = r#"{"type":"time_ping","id":"0.7364528374651","t0":1763000000123}"#;
 const PING_WITH_ROOM: &str =
     r#"{"type":"time_ping","id":"0.7364528374651","t0":1763000000123,"roomCode":"R"}"#;
-const SEEK: &str = r#"{"type":"SEEK","roomCode":"R","seekPositionMs":61500}"#;
+pub(crate) const SEEK: &str = r#"{"type":"SEEK","roomCode":"R","seekPositionMs":61500}"#;
+const TRACK_CHANGE: &str = r#"{"type":"TRACK_CHANGE","roomCode":"R","trackData":{"id":"t7","title":"Néon","artist":"A","duration":200,"audioUrl":"https://cdn.example/a.mp3"}}"#;
+const PLAYBACK_STATE: &str = r#"{"type":"get_playback_state","roomCode":"R"}"#;
+const REQUEST_SYNC: &str = r#"{"type":"request_sync","roomCode":"R"}"#;
+/// Off by more than is let pass, so that it is answered.
+const SYNC_CHECK: &str = r#"{"type":"sync_check","roomCode":"R","clientPosition":86400000}"#;
+const PAUSE: &str = r#"{"type":"PAUSE","roomCode":"R"}"#;
+const RESUME: &str = r#"{"type":"RESUME","roomCode":"R"}"#;
 
 /// One member says something, and everyone gets what follows.
 fn in_room(members: usize, bytes: &[u8]) -> Operation {
@@ -75,15 +79,72 @@ fn echo(length: usize) -> Operation {
 fn play() -> Operation {
     let mut scene = Scene::new(App::Rooms, 1);
     let host = scene.room("R", 20)[0];
-    let plays = ["a", "b"].map(|track| {
-        text(&format!(
-            r#"{{"type":"PLAY","roomCode":"R","audioUrl":"https://cdn.example/{track}.mp3","duration":200}}"#
-        ))
-    });
+    let plays = ["a", "b"].map(play_request);
     let mut next = 0;
     Box::new(move || {
         next = 1 - next;
         scene.hear(host, &plays[next]);
+    })
+}
+
+fn play_request(track: &str) -> Vec<u8> {
+    text(&format!(
+        r#"{{"type":"PLAY","roomCode":"R","audioUrl":"https://cdn.example/{track}.mp3","duration":200}}"#
+    ))
+}
+
+/// A host presses play and all 20 members say that they are ready: everyone starts.
+fn handshake() -> Operation {
+    let mut scene = Scene::new(App::Rooms, 1);
+    let members = scene.room("R", 20);
+    let plays = ["a", "b"].map(play_request);
+    let mut next = 0;
+    Box::new(move || {
+        next = 1 - next;
+        start(&mut scene, &members, &plays[next]);
+    })
+}
+
+/// The handshake, from the host's click to everyone's start.
+fn start(scene: &mut Scene, members: &[ConnectionId], play: &[u8]) {
+    let answers = scene.hear_answers(members[0], play);
+    let check_id = field(&answers, b"\"checkId\":\"");
+    let ready = text(&format!(
+        r#"{{"type":"device_health_check_response","roomCode":"R","checkId":"{check_id}","audioLoaded":true,"deviceReady":true,"rttMs":30}}"#
+    ));
+    let (last, others) = members.split_last().unwrap_or((&members[0], &[]));
+    others.iter().for_each(|member| scene.hear(*member, &ready));
+    let answers = scene.hear_answers(*last, &ready);
+    assert_ne!(field(&answers, b"\"startDelayMs\":"), "", "the last answer starts the room");
+}
+
+/// The word that follows a key in frames; empty if it does not.
+fn field(frames: &[u8], key: &[u8]) -> String {
+    let at = frames.windows(key.len()).position(|window| window == key);
+    let value = at.map_or(&[][..], |at| &frames[at + key.len()..]);
+    value.iter().take_while(|byte| byte.is_ascii_alphanumeric()).map(|byte| char::from(*byte)).collect()
+}
+
+/// A member asks while its room plays.
+fn while_playing(request: &str) -> Operation {
+    let mut scene = Scene::new(App::Rooms, 1);
+    let members = scene.room("R", 1);
+    start(&mut scene, &members, &play_request("a"));
+    let bytes = text(request);
+    assert!(!scene.hear_answers(members[0], &bytes).is_empty(), "it is answered");
+    Box::new(move || scene.hear(members[0], &bytes))
+}
+
+/// PAUSE, the state that follows it by 300 ms, and RESUME.
+fn pause_and_resume() -> Operation {
+    let mut scene = Scene::new(App::Rooms, 1);
+    let members = scene.room("R", 1);
+    start(&mut scene, &members, &play_request("a"));
+    let [pause, resume] = [PAUSE, RESUME].map(text);
+    Box::new(move || {
+        scene.hear(members[0], &pause);
+        scene.wait(301);
+        scene.hear(members[0], &resume);
     })
 }
 
@@ -189,38 +250,4 @@ fn utf8() -> Operation {
     Box::new(move || {
         let _ = black_box(std::str::from_utf8(black_box(&text.as_bytes()[..1024])));
     })
-}
-
-fn core_echo(length: usize) -> Operation {
-    let bytes = masked(Opcode::Binary, &vec![b'x'; length]);
-    core(App::Echo, |core| core.connect(), move |core, speaker| core.exchange(speaker, &bytes))
-}
-
-/// One member says something, and everyone gets what follows.
-fn core_room(members: usize, bytes: &[u8]) -> Operation {
-    let bytes = bytes.to_vec();
-    core(
-        App::Rooms,
-        |core| core.room("R", members),
-        move |core, speaker| {
-            core.exchange(speaker, &bytes)?;
-            core.hear_all()
-        },
-    )
-}
-
-/// As [`connect`].
-fn core_connect() -> Operation {
-    core(App::Rooms, |_| Ok(0), |core, _| core.connect().map(|_| ()))
-}
-
-/// Something on a whole core. Whoever counts has no use for half a count: what fails ends the process.
-fn core(
-    app: App,
-    prepare: impl FnOnce(&mut OneCore) -> io::Result<usize>,
-    perform: impl Fn(&mut OneCore, usize) -> io::Result<()> + 'static,
-) -> Operation {
-    let mut core = OneCore::new(app).unwrap_or_else(|error| panic!("a core: {error}"));
-    let speaker = prepare(&mut core).unwrap_or_else(|error| panic!("its scene: {error}"));
-    Box::new(move || perform(&mut core, speaker).unwrap_or_else(|error| panic!("an operation: {error}")))
 }

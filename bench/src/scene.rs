@@ -15,6 +15,8 @@ pub struct Scene {
     pub now: Now,
     /// Bytes of a receive, which handling changes.
     bytes: Vec<u8>,
+    /// What was sent, while someone wants to know.
+    answers: Option<Vec<u8>>,
 }
 
 impl Scene {
@@ -28,7 +30,7 @@ impl Scene {
             limits: Limits::default(),
             seed: Seed(4, 12),
         };
-        Scene { shard: Shard::new(settings), now: NOW, bytes: Vec::new() }
+        Scene { shard: Shard::new(settings), now: NOW, bytes: Vec::new(), answers: None }
     }
 
     /// A connection that is accepted and upgraded.
@@ -60,12 +62,31 @@ impl Scene {
         self.turn();
     }
 
-    /// Ends the turn; the kernel takes every send at once.
+    /// The same; what is sent to anyone, in order.
+    pub fn hear_answers(&mut self, id: ConnectionId, bytes: &[u8]) -> Vec<u8> {
+        self.answers = Some(Vec::new());
+        self.hear(id, bytes);
+        self.answers.take().unwrap_or_default()
+    }
+
+    /// So much later; what is due happens.
+    pub fn wait(&mut self, time_ms: i64) {
+        self.now.master_us += time_ms * engine::time::MS;
+        self.now.unix_us += time_ms * engine::time::MS;
+        self.shard.handle_deadlines(self.now);
+        self.turn();
+    }
+
+    /// Ends the turn; the kernel takes every send at once. The only place that does, so that all operations have
+    /// the same code around them.
     pub fn turn(&mut self) {
         loop {
             self.shard.flush();
             let mut is_quiet = true;
             while let Some((id, bytes)) = self.shard.poll_send() {
+                if let Some(answers) = &mut self.answers {
+                    answers.extend_from_slice(bytes);
+                }
                 let bytes = bytes.len();
                 self.shard.handle_sent(id, bytes);
                 is_quiet = false;

@@ -134,7 +134,7 @@ fn first_prefix(document: &mut DocumentMut) -> Option<String> {
 
 /// As many digits as tell a change.
 fn rounded(value: f64) -> f64 {
-    let factor = if value.abs() < 10.0 { 100.0 } else { 1.0 };
+    let factor = if value.abs() < 1_000.0 { 100.0 } else { 1.0 };
     (value * factor).round() / factor
 }
 

@@ -4,8 +4,6 @@
 //! whole core are counted in its turns alone, without its clients' ends.
 
 use crate::{Asked, Metrics, tool};
-use downbeat_bench::operations::OPERATIONS;
-use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
 use std::thread;
@@ -36,9 +34,9 @@ const MEMBERS: [(&str, &str, &str, f64); 3] = [
 
 /// Counts all that is wanted, as many at once as there are CPUs.
 pub fn measure(asked: &Asked) -> Result<Metrics, String> {
-    let everywhere = OPERATIONS.iter().map(|(operation, _)| {
-        let within = operation.starts_with("core-").then_some(TURN);
-        Count { metric: (*operation).to_owned(), operation, within }
+    let everywhere = tool::operations().map(|operation| {
+        let within = tool::is_of_core(operation).then_some(TURN);
+        Count { metric: operation.to_owned(), operation, within }
     });
     let parts = [
         ("fanned-out-100", "fan-out-100", FAN_OUT),
@@ -56,10 +54,9 @@ pub fn measure(asked: &Asked) -> Result<Metrics, String> {
         names.any(|name| asked.wants(&format!("instructions.{name}")))
     };
     let counts: Mutex<Vec<Count>> = Mutex::new(everywhere.chain(parts).filter(is_wanted).collect());
-    let operations = tool::sibling("operations")?;
     let next = || counts.lock().ok()?.pop();
     let work = || -> Result<Vec<(String, f64)>, String> {
-        std::iter::from_fn(next).map(|count| Ok((count.metric.clone(), each(&operations, &count)?))).collect()
+        std::iter::from_fn(next).map(|count| Ok((count.metric.clone(), each(&count)?))).collect()
     };
     let workers = thread::available_parallelism().map_or(1, usize::from);
     let counted = thread::scope(|scope| {
@@ -76,16 +73,16 @@ pub fn measure(asked: &Asked) -> Result<Metrics, String> {
     Ok(metrics.into_iter().map(|(metric, value)| (format!("instructions.{metric}"), value)).collect())
 }
 
-fn each(operations: &Path, count: &Count) -> Result<f64, String> {
-    let (few, many) = (collected(operations, count, FEW)?, collected(operations, count, MANY)?);
+fn each(count: &Count) -> Result<f64, String> {
+    let (few, many) = (collected(count, FEW)?, collected(count, MANY)?);
     Ok(many.saturating_sub(few) as f64 / f64::from(MANY - FEW))
 }
 
-fn collected(operations: &Path, count: &Count, times: u32) -> Result<u64, String> {
+fn collected(count: &Count, times: u32) -> Result<u64, String> {
     let mut command = Command::new("valgrind");
     command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
     command.args(count.within.map(|function| format!("--toggle-collect={function}")));
-    command.arg(operations).args(["run", count.operation, &times.to_string()]);
+    command.arg(tool::performer(count.operation)?).args(["run", count.operation, &times.to_string()]);
     let output = tool::run(&mut command, |code| code == 0)?;
     let said = String::from_utf8_lossy(&output.stderr);
     let line = said.lines().find_map(|line| line.split_once("Collected : "));

@@ -1,5 +1,7 @@
 //! The programs that count, started and read.
 
+use downbeat_bench::core_operations::CORE_OPERATIONS;
+use downbeat_bench::operations::OPERATIONS;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
@@ -23,9 +25,24 @@ pub fn run(command: &mut Command, is_good: impl Fn(i32) -> bool) -> Result<Outpu
     Err(format!("{name}: {}: {last}", output.status))
 }
 
-/// What `operations` counts of an operation performed so many times.
+/// Every operation's name.
+pub fn operations() -> impl Iterator<Item = &'static str> {
+    OPERATIONS.iter().chain(CORE_OPERATIONS).map(|(name, _)| *name)
+}
+
+/// Is it one of a whole core?
+pub fn is_of_core(operation: &str) -> bool {
+    CORE_OPERATIONS.iter().any(|(name, _)| *name == operation)
+}
+
+/// The program that performs an operation.
+pub fn performer(operation: &str) -> Result<PathBuf, String> {
+    sibling(if is_of_core(operation) { "core-operations" } else { "operations" })
+}
+
+/// What is counted of an operation performed so many times.
 pub fn count(what: &str, operation: &str, times: u32) -> Result<u64, String> {
-    let mut command = Command::new(sibling("operations")?);
+    let mut command = Command::new(performer(operation)?);
     let output = run(command.args([what, operation, &times.to_string()]), |code| code == 0)?;
     let said = String::from_utf8_lossy(&output.stdout);
     said.trim().parse().map_err(|_| format!("{operation}: no count of {what}, but {said:?}"))
