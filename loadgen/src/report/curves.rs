@@ -12,7 +12,12 @@ pub struct Plot {
     pub y: Axis<'static>,
 }
 
-const COLOURS: [&str; 6] = ["c0", "c1", "c2", "c3", "c4", "c5"];
+/// A line. Those beyond the last colour begin anew with another mark.
+fn line(number: usize, label: String, points: Vec<(f64, f64)>) -> Cloud {
+    const COLOURS: [&str; 6] = ["c0", "c1", "c2", "c3", "c4", "c5"];
+    let mark = if number < COLOURS.len() { Mark::Dot } else { Mark::Cross };
+    Cloud { label, class: COLOURS[number % COLOURS.len()], mark, is_joined: true, points }
+}
 
 /// One percentile of each server by rate; the knees are ringed.
 pub fn by_rate(
@@ -26,14 +31,7 @@ pub fn by_rate(
         let points: Vec<(f64, f64)> =
             server.points.iter().filter_map(|it| Some((it.rate_per_s, percentile(it)?))).collect();
         knees.extend(points.iter().copied().filter(|point| Some(point.0) == server.knee_per_s));
-        let label = server.title.clone();
-        clouds.push(Cloud {
-            label,
-            class: COLOURS[i % COLOURS.len()],
-            mark: Mark::Dot,
-            is_joined: true,
-            points,
-        });
+        clouds.push(line(i, server.title.clone(), points));
     }
     let all = || clouds.iter().flat_map(|cloud| &cloud.points);
     let x = Axis {
@@ -52,18 +50,16 @@ pub fn memory(results: &[(String, MemResult)]) -> Plot {
     let clouds: Vec<Cloud> = results
         .iter()
         .enumerate()
-        .map(|(i, (_, it))| Cloud {
-            label: format!("{} ({})", it.target, it.profile),
-            class: COLOURS[i % COLOURS.len()],
-            mark: Mark::Dot,
-            is_joined: true,
-            points: it.steps.iter().map(|step| (step.connections as f64, step.rss_bytes as f64)).collect(),
+        .map(|(i, (_, it))| {
+            let points = it.steps.iter().map(|step| (step.connections as f64, step.rss_bytes as f64));
+            line(i, format!("{} ({})", it.target, it.profile), points.collect())
         })
         .collect();
     let all = || clouds.iter().flat_map(|cloud| &cloud.points);
     let x =
         Axis { title: "connections, idle", scale: Scale::from_zero(all().map(|it| it.0)), show: text::count };
-    let y = Axis { title: "resident memory", scale: Scale::log(all().map(|it| it.1)), show: text::bytes };
+    let y =
+        Axis { title: "resident memory", scale: Scale::bytes_log(all().map(|it| it.1)), show: text::bytes };
     Plot { clouds, x, y }
 }
 
@@ -76,17 +72,8 @@ pub fn by_commit(series: &[Series]) -> Plot {
             .map(|(i, point)| (i as f64 + 1.0, if first == 0.0 { 100.0 } else { point.1 / first * 100.0 }))
             .collect()
     };
-    let clouds: Vec<Cloud> = series
-        .iter()
-        .enumerate()
-        .map(|(i, it)| Cloud {
-            label: it.metric.to_owned(),
-            class: COLOURS[i % COLOURS.len()],
-            mark: Mark::Dot,
-            is_joined: true,
-            points: percent(it),
-        })
-        .collect();
+    let series = series.iter().enumerate();
+    let clouds: Vec<Cloud> = series.map(|(i, it)| line(i, it.metric.to_owned(), percent(it))).collect();
     let all = || clouds.iter().flat_map(|cloud| &cloud.points);
     let x = Axis {
         title: "commit, oldest first",

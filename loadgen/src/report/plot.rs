@@ -52,6 +52,11 @@ impl Scale {
         Scale { low: low / room, high: high * room, is_log: true, unit: 1.0 }
     }
 
+    /// As `log`, in decades of MiB.
+    pub fn bytes_log(values: impl Iterator<Item = f64>) -> Scale {
+        Scale { unit: 1_048_576.0, ..Scale::log(values) }
+    }
+
     pub fn place(self, value: f64) -> f64 {
         let place = if self.is_log {
             (value.max(self.low) / self.low).ln() / (self.high / self.low).ln()
@@ -71,11 +76,13 @@ impl Scale {
                 .take_while(|it| *it <= self.high * 1.000_001)
                 .collect();
         }
-        let decades = self.low.log10().floor() as i32..=self.high.log10().ceil() as i32;
-        let factors: &[f64] = if self.high / self.low > 1_000.0 { &[1.0] } else { &[1.0, 2.0, 5.0] };
+        let (low, high) = (self.low / self.unit, self.high / self.unit);
+        let decades = low.log10().floor() as i32..=high.log10().ceil() as i32;
+        let factors: &[f64] = if high / low > 1_000.0 { &[1.0] } else { &[1.0, 2.0, 5.0] };
         decades
             .flat_map(|decade| factors.iter().map(move |factor| factor * 10_f64.powi(decade)))
-            .filter(|it| (self.low..=self.high).contains(it))
+            .filter(|it| (low..=high).contains(it))
+            .map(|it| it * self.unit)
             .collect()
     }
 }

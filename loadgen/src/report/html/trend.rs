@@ -13,8 +13,10 @@ pub fn render(series: &[Series]) -> String {
     write_changes(&mut body, series);
     let (moved, still): (Vec<&Series>, Vec<&Series>) = series.iter().partition(|it| has_moved(it));
     body.push_str("<section><h2>Each metric</h2><p>Less is better. Commits from left to right.</p>\n");
-    for it in moved {
-        write_series(&mut body, it);
+    for two in moved.chunks(2) {
+        body.push_str("<div class=\"pair\">");
+        two.iter().for_each(|it| write_series(&mut body, it));
+        body.push_str("</div>\n");
     }
     let names: Vec<String> =
         still.iter().map(|it| format!("{} {}", escape(it.metric), text::count(it.points[0].1))).collect();
