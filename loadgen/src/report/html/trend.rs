@@ -92,12 +92,14 @@ fn write_series(out: &mut String, series: &Series) {
         None,
     );
     let last = series.points.last().map_or("", |point| short(&point.0.commit));
+    out.push_str("<div>");
     figure(
         out,
         series.metric,
         &format!("{} commits to {last}, {}", series.points.len(), series.machine),
         &plot,
     );
+    out.push_str("</div>");
 }
 
 /// What a metric's values are.
