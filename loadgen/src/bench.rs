@@ -5,7 +5,7 @@
 
 use crate::args::{BenchArgs, Scenario};
 use crate::clock;
-use crate::exit::{Exit, Failure};
+use crate::exit::Failure;
 use crate::machine::Host;
 use crate::report::text;
 use crate::result::{BenchResult, BenchServer, Bound, RunResult};
@@ -28,9 +28,7 @@ pub fn bench(args: &BenchArgs) -> Result<BenchResult, Failure> {
     let mut trials: Vec<Vec<RunResult>> = targets.iter().map(|_| Vec::new()).collect();
     let mut voids: Vec<Vec<String>> = targets.iter().map(|_| Vec::new()).collect();
     for round in 0..args.rounds {
-        let forth = 0..targets.len();
-        let order: Vec<usize> = if round % 2 == 0 { forth.collect() } else { forth.rev().collect() };
-        for server in order {
+        for server in trial::order(round, targets.len()) {
             if trials[server].len() == round {
                 trials[server].extend(measure(args, &targets[server], &mut voids[server])?);
             }
@@ -66,19 +64,10 @@ pub fn bench(args: &BenchArgs) -> Result<BenchResult, Failure> {
 
 /// A trial that counts, or none if even the last is void.
 fn measure(args: &BenchArgs, target: &Target, voids: &mut Vec<String>) -> Result<Option<RunResult>, Failure> {
-    for _ in 0..=RETRIES_MAX {
-        match trial::play(args.scenario, target, &args.load, &[]) {
-            Ok(result) if result.valid => return Ok(Some(result)),
-            Ok(result) => voids.push(result.void_reasons.join("; ")),
-            // A server that falls over under this load is a result too.
-            Err(failure) if failure.exit == Exit::Died || failure.exit == Exit::Refused => {
-                voids.push(failure.line);
-            }
-            Err(failure) => return Err(failure),
-        }
-        eprintln!("{}: {}: void: {}", args.name, target.title(), voids.last().map_or("", String::as_str));
-    }
-    Ok(None)
+    trial::counting(args.scenario, target, &args.load, RETRIES_MAX, |reason| {
+        eprintln!("{}: {}: void: {reason}", args.name, target.title());
+        voids.push(reason);
+    })
 }
 
 fn summary(

@@ -6,7 +6,7 @@
 
 use crate::args::CurveArgs;
 use crate::clock;
-use crate::exit::{Exit, Failure};
+use crate::exit::Failure;
 use crate::machine::Host;
 use crate::report::text;
 use crate::result::{CurvePoint, CurveResult, CurveServer, RunResult};
@@ -37,9 +37,7 @@ pub fn curve(args: &CurveArgs) -> Result<CurveResult, Failure> {
         let mut trials: Vec<Vec<RunResult>> = targets.iter().map(|_| Vec::new()).collect();
         let mut voids: Vec<Vec<String>> = targets.iter().map(|_| Vec::new()).collect();
         for round in 0..args.rounds {
-            let forth = 0..targets.len();
-            let order: Vec<usize> = if round % 2 == 0 { forth.collect() } else { forth.rev().collect() };
-            for server in order {
+            for server in trial::order(round, targets.len()) {
                 // One that could not keep the rate before, or this one in a round before, cannot now.
                 let is_over = servers[server].points.last().is_some_and(|point| point.trials == 0);
                 if !is_over && trials[server].len() == round {
@@ -81,18 +79,7 @@ fn measure(
 ) -> Result<Option<RunResult>, Failure> {
     let mut load = args.load.clone();
     load.rate = Some(rate);
-    for _ in 0..=RETRIES_MAX {
-        match trial::play(args.scenario, target, &load, &[]) {
-            Ok(result) if result.valid => return Ok(Some(result)),
-            Ok(result) => voids.push(result.void_reasons.join("; ")),
-            // A server that falls over under this load is a result too.
-            Err(failure) if failure.exit == Exit::Died || failure.exit == Exit::Refused => {
-                voids.push(failure.line);
-            }
-            Err(failure) => return Err(failure),
-        }
-    }
-    Ok(None)
+    trial::counting(args.scenario, target, &load, RETRIES_MAX, |reason| voids.push(reason))
 }
 
 fn point(rate_per_s: f64, runs: &[RunResult], void_trials: Vec<String>) -> CurvePoint {

@@ -1,7 +1,7 @@
 //! One trial: a server started anew, loaded once, measured, ended.
 
 use crate::args::{LoadArgs, Metric, Scenario};
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::result::RunResult;
 use crate::run::{self, Run};
 use crate::target::Target;
@@ -19,6 +19,33 @@ pub fn play(
     run.server_pids = pids.to_vec();
     run.server_pids.extend(started.pid());
     run.play(true).map(|(result, _)| result)
+}
+
+/// A trial that counts, or none if the last of its repetitions is void too. `voids` hears why others were.
+pub fn counting(
+    scenario: Scenario,
+    target: &Target,
+    load: &LoadArgs,
+    retries_max: usize,
+    mut voids: impl FnMut(String),
+) -> Result<Option<RunResult>, Failure> {
+    for _ in 0..=retries_max {
+        match play(scenario, target, load, &[]) {
+            Ok(result) if result.valid => return Ok(Some(result)),
+            Ok(result) => voids(result.void_reasons.join("; ")),
+            // A server that falls over under this load is a result too.
+            Err(failure) if failure.exit == Exit::Died || failure.exit == Exit::Refused => {
+                voids(failure.line);
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(None)
+}
+
+/// The order of a round: there and back, so that what drifts drifts for all.
+pub fn order(round: usize, servers: usize) -> Vec<usize> {
+    if round.is_multiple_of(2) { (0..servers).collect() } else { (0..servers).rev().collect() }
 }
 
 impl Metric {

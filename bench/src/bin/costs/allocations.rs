@@ -9,11 +9,5 @@ const MANY: u32 = 1_200;
 pub fn measure(asked: &Asked) -> Result<Metrics, String> {
     let metrics = tool::operations().map(|operation| (operation, format!("allocations.{operation}")));
     let wanted = metrics.filter(|(_, metric)| asked.wants(metric));
-    wanted
-        .map(|(operation, metric)| {
-            let (few, many) =
-                (tool::count("allocations", operation, FEW)?, tool::count("allocations", operation, MANY)?);
-            Ok((metric, many.saturating_sub(few) as f64 / f64::from(MANY - FEW)))
-        })
-        .collect()
+    wanted.map(|(operation, metric)| Ok((metric, tool::each("allocations", operation, FEW, MANY)?))).collect()
 }

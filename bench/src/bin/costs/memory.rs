@@ -22,8 +22,7 @@ pub fn measure(asked: &Asked) -> Result<Metrics, String> {
     for (metric, operation) in [("engine-connection", "connect"), ("engine-member", "connect-and-join")] {
         let metric = format!("memory.{metric}");
         if asked.wants(&metric) {
-            let (few, many) = (tool::count("bytes", operation, FEW)?, tool::count("bytes", operation, MANY)?);
-            metrics.insert(metric, many.saturating_sub(few) as f64 / f64::from(MANY - FEW));
+            metrics.insert(metric, tool::each("bytes", operation, FEW, MANY)?);
         }
     }
     for profile in ["echo", "rooms"] {

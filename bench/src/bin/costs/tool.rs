@@ -40,8 +40,14 @@ pub fn performer(operation: &str) -> Result<PathBuf, String> {
     sibling(if is_of_core(operation) { "core-operations" } else { "operations" })
 }
 
+/// What one operation adds to a count: the difference between two numbers of it, divided.
+pub fn each(what: &str, operation: &str, few: u32, many: u32) -> Result<f64, String> {
+    let (first, last) = (count(what, operation, few)?, count(what, operation, many)?);
+    Ok(last.saturating_sub(first) as f64 / f64::from(many - few))
+}
+
 /// What is counted of an operation performed so many times.
-pub fn count(what: &str, operation: &str, times: u32) -> Result<u64, String> {
+fn count(what: &str, operation: &str, times: u32) -> Result<u64, String> {
     let mut command = Command::new(performer(operation)?);
     let output = run(command.args([what, operation, &times.to_string()]), |code| code == 0)?;
     let said = String::from_utf8_lossy(&output.stdout);
