@@ -11,12 +11,12 @@ use crate::mesh::{Batch, Mesh};
 use crate::published::Published;
 use crate::ring::Ring;
 use crossbeam_channel::Receiver;
-use crowd::Crowd;
+use crowd::{Crowd, Waited};
 use engine::{CoreId, Moved};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Completions of one turn; past it the turn goes on to its sends, so that reaping cannot starve them.
 const COMPLETIONS_PER_TURN_MAX: usize = 16 * 1024;
@@ -145,15 +145,19 @@ impl Core {
     fn gather(&mut self) -> io::Result<()> {
         self.reap()?;
         let mut fan_out = self.driver.fan_out();
+        let mut waited = Waited::default();
         while !self.driver.is_pressing()
-            && let Some(wait) = self.crowd.wait(fan_out)
+            && let Some(wait) = self.crowd.wait(fan_out, waited)
         {
+            let asleep = Instant::now();
             self.ring.linger(wait.wanted, wait.time)?;
+            waited.time += asleep.elapsed();
             self.reap()?;
             let before = std::mem::replace(&mut fan_out, self.driver.fan_out());
             if fan_out.events == before.events {
                 break;
             }
+            waited.events += fan_out.events - before.events;
         }
         self.crowd.observe(fan_out);
         Ok(())
