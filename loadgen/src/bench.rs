@@ -12,9 +12,9 @@ use crate::result::{BenchResult, BenchServer, Bound, RunResult};
 use crate::run::Run;
 use crate::statistics::{self, median};
 use crate::target::Target;
-use crate::trial;
+use crate::trial::{self, Judged};
 
-/// Void trials are played again so often in a row; then the server has no figure in this row.
+/// Void trials are played again so often; then the server has no figure in this row.
 const RETRIES_MAX: usize = 3;
 
 pub fn bench(args: &BenchArgs) -> Result<BenchResult, Failure> {
@@ -64,9 +64,13 @@ pub fn bench(args: &BenchArgs) -> Result<BenchResult, Failure> {
 
 /// A trial that counts, or none if even the last is void.
 fn measure(args: &BenchArgs, target: &Target, voids: &mut Vec<String>) -> Result<Option<RunResult>, Failure> {
-    trial::counting(args.scenario, target, &args.load, RETRIES_MAX, |reason| {
+    let judged = trial::counting(args.scenario, target, &args.load, RETRIES_MAX, |reason| {
         eprintln!("{}: {}: void: {reason}", args.name, target.title());
         voids.push(reason);
+    })?;
+    Ok(match judged {
+        Judged::Counts(result) => Some(*result),
+        Judged::Failed | Judged::Stolen => None,
     })
 }
 

@@ -1,7 +1,7 @@
 //! `curve`: latency by load, for several servers in turn, and each one's knee.
 //!
 //! At each rate all servers are played round after round, in alternating direction, each trial a server started
-//! anew. A server that cannot keep a rate (every trial there is void) is not asked for more. The knee is Kleinrock's:
+//! anew. A server that cannot keep a rate (no trial there counts, and not for its host's theft) is not asked for more. The knee is Kleinrock's:
 //! the load at which throughput over mean response is greatest.
 
 use crate::args::CurveArgs;
@@ -13,9 +13,9 @@ use crate::result::{CurvePoint, CurveResult, CurveServer, RunResult};
 use crate::run::Run;
 use crate::statistics::median;
 use crate::target::Target;
-use crate::trial;
+use crate::trial::{self, Judged};
 
-/// Void trials are played again so often: what the host stole says nothing of the server.
+/// Void trials are played again so often.
 const RETRIES_MAX: usize = 2;
 
 pub fn curve(args: &CurveArgs) -> Result<CurveResult, Failure> {
@@ -33,17 +33,25 @@ pub fn curve(args: &CurveArgs) -> Result<CurveResult, Failure> {
         .iter()
         .map(|it| CurveServer { title: it.title().to_owned(), points: Vec::new(), knee_per_s: None })
         .collect();
+    let mut is_over = vec![false; targets.len()];
     for rate in &args.rates {
         let mut trials: Vec<Vec<RunResult>> = targets.iter().map(|_| Vec::new()).collect();
         let mut voids: Vec<Vec<String>> = targets.iter().map(|_| Vec::new()).collect();
+        let mut failed = vec![false; targets.len()];
         for round in 0..args.rounds {
             for server in trial::order(round, targets.len()) {
-                // One that could not keep the rate before, or this one in a round before, cannot now.
-                let is_over = servers[server].points.last().is_some_and(|point| point.trials == 0);
-                if !is_over && trials[server].len() == round {
-                    trials[server].extend(measure(args, &targets[server], *rate, &mut voids[server])?);
+                if is_over[server] || failed[server] {
+                    continue;
+                }
+                match measure(args, &targets[server], *rate, &mut voids[server])? {
+                    Judged::Counts(result) => trials[server].push(*result),
+                    Judged::Failed => failed[server] = true,
+                    Judged::Stolen => {}
                 }
             }
+        }
+        for server in 0..targets.len() {
+            is_over[server] |= failed[server] && trials[server].is_empty();
         }
         for (server, (runs, voids)) in servers.iter_mut().zip(trials.iter().zip(voids)) {
             if !runs.is_empty() || !voids.is_empty() {
@@ -70,13 +78,7 @@ pub fn curve(args: &CurveArgs) -> Result<CurveResult, Failure> {
     })
 }
 
-/// A trial that counts, or none.
-fn measure(
-    args: &CurveArgs,
-    target: &Target,
-    rate: f64,
-    voids: &mut Vec<String>,
-) -> Result<Option<RunResult>, Failure> {
+fn measure(args: &CurveArgs, target: &Target, rate: f64, voids: &mut Vec<String>) -> Result<Judged, Failure> {
     let mut load = args.load.clone();
     load.rate = Some(rate);
     trial::counting(args.scenario, target, &load, RETRIES_MAX, |reason| voids.push(reason))

@@ -5,6 +5,7 @@ use crate::exit::{Exit, Failure};
 use crate::result::RunResult;
 use crate::run::{self, Run};
 use crate::target::Target;
+use crate::verdict;
 
 /// Runs a load against a target, which is started for it if it is a command.
 pub fn play(
@@ -21,26 +22,56 @@ pub fn play(
     run.play(true).map(|(result, _)| result)
 }
 
-/// A trial that counts, or none if the last of its repetitions is void too. `voids` hears why others were.
+/// What a server's repetitions came to.
+pub enum Judged {
+    Counts(Box<RunResult>),
+    /// Void to the last, at least once by its own doing.
+    Failed,
+    /// Void to the last, and always beside a host that stole time: this says nothing of the server.
+    Stolen,
+}
+
+/// Trials beside a host that steals time are played again so often, beside `retries_max` for all other reasons.
+const STOLEN_RETRIES_MAX: usize = 6;
+
+/// Plays a trial until it counts. `voids` hears why others did not.
 pub fn counting(
     scenario: Scenario,
     target: &Target,
     load: &LoadArgs,
     retries_max: usize,
     mut voids: impl FnMut(String),
-) -> Result<Option<RunResult>, Failure> {
-    for _ in 0..=retries_max {
-        match play(scenario, target, load, &[]) {
-            Ok(result) if result.valid => return Ok(Some(result)),
-            Ok(result) => voids(result.void_reasons.join("; ")),
-            // A server that falls over under this load is a result too.
-            Err(failure) if failure.exit == Exit::Died || failure.exit == Exit::Refused => {
-                voids(failure.line);
-            }
-            Err(failure) => return Err(failure),
+) -> Result<Judged, Failure> {
+    repeat(retries_max, || match play(scenario, target, load, &[]) {
+        Ok(result) if result.valid => Ok(Judged::Counts(Box::new(result))),
+        Ok(result) => {
+            voids(result.void_reasons.join("; "));
+            Ok(if verdict::is_stolen(&result) { Judged::Stolen } else { Judged::Failed })
+        }
+        // A server that falls over under this load is a result too.
+        Err(failure) if failure.exit == Exit::Died || failure.exit == Exit::Refused => {
+            voids(failure.line);
+            Ok(Judged::Failed)
+        }
+        Err(failure) => Err(failure),
+    })
+}
+
+fn repeat(retries_max: usize, mut trial: impl FnMut() -> Result<Judged, Failure>) -> Result<Judged, Failure> {
+    let (mut failed, mut stolen) = (0, 0);
+    loop {
+        match trial()? {
+            Judged::Counts(result) => return Ok(Judged::Counts(result)),
+            Judged::Failed => failed += 1,
+            Judged::Stolen => stolen += 1,
+        }
+        if failed > retries_max {
+            return Ok(Judged::Failed);
+        }
+        if stolen > STOLEN_RETRIES_MAX {
+            return Ok(if failed > 0 { Judged::Failed } else { Judged::Stolen });
         }
     }
-    Ok(None)
 }
 
 /// The order of a round: there and back, so that what drifts drifts for all.
@@ -89,5 +120,34 @@ impl Metric {
 
     pub fn more_is_worse(self) -> bool {
         self != Metric::Rate
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What trials come to that end so, one after the other, `F`ailed or `S`tolen, and how many were played.
+    fn judged(trials: &str, retries_max: usize) -> (Judged, usize) {
+        let mut kinds = trials.chars();
+        let judged = repeat(retries_max, || match kinds.next() {
+            Some('F') => Ok(Judged::Failed),
+            Some('S') => Ok(Judged::Stolen),
+            other => panic!("one trial too many: {other:?}"),
+        });
+        (judged.unwrap(), trials.len() - kinds.count())
+    }
+
+    #[test]
+    fn stolen_time_does_not_use_up_the_patience_with_a_server() {
+        assert!(matches!(judged("SSSFSSF", 1), (Judged::Failed, 7)));
+        assert!(matches!(judged("FF", 1), (Judged::Failed, 2)));
+        assert!(matches!(judged("FFF", 2), (Judged::Failed, 3)));
+    }
+
+    #[test]
+    fn only_a_server_that_never_had_its_time_is_not_judged() {
+        assert!(matches!(judged("SSSSSSS", 2), (Judged::Stolen, 7)));
+        assert!(matches!(judged("SSSFSSSS", 2), (Judged::Failed, 8)));
     }
 }

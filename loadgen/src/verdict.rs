@@ -87,11 +87,13 @@ pub fn void_reasons(load: &Load, slo: &[Slo], result: &RunResult, outcome: &Outc
     let steal = result.machine.steal_percent;
     // Stolen time is counted in ticks of 10 ms, too coarse for less than a second.
     let is_told = load.duration_ns >= 1_000_000_000;
-    void(
-        is_told && steal > STEAL_PERCENT_MAX,
-        format!("{steal:.1} % of the machine's time was stolen by its host"),
-    );
+    void(is_told && is_stolen(result), format!("{steal:.1} % of the machine's time was stolen by its host"));
     reasons
+}
+
+/// Was the run beside a host that stole more time than a run bears? A server that fell behind then may be without fault.
+pub fn is_stolen(result: &RunResult) -> bool {
+    result.machine.steal_percent > STEAL_PERCENT_MAX
 }
 
 fn rates(load: &Load, result: &RunResult, void: &mut impl FnMut(bool, String)) {
