@@ -4,9 +4,10 @@
 //! what depends on the kernel's timing, such as a completion that comes a turn late, differs between two runs.
 
 use crate::scene;
+use downbeat::admission::Admission;
 use downbeat::clock::Clock;
 use downbeat::config::{Config, Host};
-use downbeat::driver::{self, Admission, Driver};
+use downbeat::driver::{self, Driver};
 use downbeat::listener;
 use downbeat::mesh::Mesh;
 use downbeat::published::Published;
@@ -16,6 +17,7 @@ use engine::{App, CoreId, Seed, Settings, Shard};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// More than one message or answer of any operation here.
 const BYTES_MAX: usize = 64 * 1024;
@@ -31,9 +33,11 @@ pub struct OneCore {
 impl OneCore {
     /// A core that listens on a free loopback port.
     pub fn new(app: App) -> io::Result<OneCore> {
-        let config = Config { app, cores: 1, ..Config::default() };
+        let mut config = Config { app, cores: 1, ..Config::default() };
+        // Its messages come as fast as they are answered; what metering costs is counted in the engine's operations.
+        config.limits.is_metered = false;
         let host = Host::Address(Ipv4Addr::LOCALHOST.into());
-        let (listeners, port) = listener::listen(host, 0, 1)?;
+        let (listeners, port) = listener::listen(host, 0, 1, Duration::from_secs(30))?;
         let (mut meshes, _) = Mesh::new(1, config.ring.batches_per_link)?;
         let mesh = meshes.remove(0);
         let settings = Settings {
@@ -45,8 +49,14 @@ impl OneCore {
             seed: Seed(4, 12),
         };
         let ring = Ring::new(&config.ring, mesh.doorbell().listen()?, driver::doorbell_tag())?;
-        let driver = Driver::new(Shard::new(settings), Clock::start(), listeners, Admission::new(10_000));
-        let core = Core::new(ring, driver, mesh, crossbeam_channel::never(), Arc::new(Published::default()));
+        let driver = Driver::new(
+            Shard::new(settings),
+            Clock::start(),
+            listeners,
+            Admission::new(10_000, None, Seed(4, 12)),
+        );
+        let published = Arc::new(Published::default());
+        let core = Core::new(ring, driver, mesh, crossbeam_channel::never(), published, Arc::new(|_| ()));
         Ok(OneCore { core, port, clients: Vec::new(), bytes: vec![0; BYTES_MAX] })
     }
 

@@ -7,12 +7,17 @@ const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 /// 2026, near enough for numbers to have their usual digits.
 const NOW: Now = Now { master_us: 59_000_000_123_456, unix_us: 1_763_000_000_123_456 };
 
+/// Messages with one reading of the clock, and the time from one reading to the next: 50 messages a second.
+const HEARD_PER_READING: u32 = 32;
+const HEARD_PER_READING_US: i64 = 640_000;
+
 /// One shard; its peers, if it has any, are only envelopes that nobody reads.
 pub struct Scene {
     /// The shard.
     pub shard: Shard,
     /// The time it is told.
     pub now: Now,
+    heard: u32,
     /// Bytes of a receive, which handling changes.
     bytes: Vec<u8>,
     /// What was sent, while someone wants to know.
@@ -27,10 +32,17 @@ impl Scene {
             cores,
             app,
             authz: Authz::Member,
-            limits: Limits::default(),
+            // As many commands as messages, so that time needs to go on no faster for those.
+            limits: Limits {
+                commands_per_s: 50,
+                commands_burst: 100,
+                room_commands_per_s: 50,
+                room_commands_burst: 100,
+                ..Limits::default()
+            },
             seed: Seed(4, 12),
         };
-        Scene { shard: Shard::new(settings), now: NOW, bytes: Vec::new(), answers: None }
+        Scene { shard: Shard::new(settings), now: NOW, heard: 0, bytes: Vec::new(), answers: None }
     }
 
     /// A connection that is accepted and upgraded.
@@ -56,6 +68,12 @@ impl Scene {
 
     /// One receive of these bytes, and the turn that follows.
     pub fn hear(&mut self, id: ConnectionId, bytes: &[u8]) {
+        // Many messages come with one reading of the clock; in the long run none comes past its rate.
+        self.heard += 1;
+        if self.heard.is_multiple_of(HEARD_PER_READING) {
+            self.now.master_us += HEARD_PER_READING_US;
+            self.now.unix_us += HEARD_PER_READING_US;
+        }
         self.bytes.clear();
         self.bytes.extend_from_slice(bytes);
         self.shard.handle_bytes(id, &mut self.bytes, self.now);

@@ -16,7 +16,7 @@ pub struct Connection {
     /// Joins of this connection so far; names the newest to its home.
     pub ticket: u32,
     /// The frame or message that is unfinished, if one is.
-    pub unfinished: Option<Box<Decoder>>,
+    pub unfinished: Option<Box<Unfinished>>,
     /// What it is owed.
     pub outbox: Outbox,
     /// What it is a member of.
@@ -25,10 +25,23 @@ pub struct Connection {
     pub is_listed: bool,
     /// It ended, and stands in line to leave.
     pub is_ending: bool,
+    /// It is midway in a message or behind in what it is owed, and looked at until it is neither.
+    pub is_watched: bool,
+    /// It asked for the state while it was late: it gets the newest once it has caught up.
+    pub is_state_due: bool,
     /// Pings since it last showed life.
     pub pings_unanswered: u8,
     /// How much it has had to say of late.
     pub activity: Activity,
+}
+
+/// A frame or message of which more is to come.
+#[derive(Debug)]
+pub struct Unfinished {
+    /// What has come.
+    pub decoder: Decoder,
+    /// When it began, µs of the master clock.
+    pub since_us: i64,
 }
 
 /// A connection's life, in order.
@@ -108,6 +121,8 @@ impl Connection {
             membership: Membership::None,
             is_listed: false,
             is_ending: false,
+            is_watched: false,
+            is_state_due: false,
             pings_unanswered: 0,
             activity: Activity::Lively,
         }

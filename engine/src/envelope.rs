@@ -35,6 +35,8 @@ pub enum Envelope {
         ticket: u32,
         /// The room.
         room: RoomId,
+        /// It was made for this member.
+        is_new: bool,
         /// `joined` and the snapshot, as frames.
         frames: Vec<u8>,
     },

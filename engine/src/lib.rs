@@ -13,6 +13,7 @@ pub mod envelope;
 pub mod ids;
 pub mod limits;
 pub mod link;
+pub mod meter;
 pub mod outbox;
 pub mod placement;
 pub mod readiness;

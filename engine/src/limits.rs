@@ -41,12 +41,45 @@ pub struct Limits {
     pub head_timeout_ms: u32,
     /// Headers of an upgrade request; past it 431.
     pub headers_max: usize,
+    /// Rooms: time from the upgrade to the first join; past it 1008.
+    pub join_timeout_ms: u32,
     /// Bytes of a message, fragments together; past it 1009.
     pub message_bytes_max: usize,
     /// Frames of a message; past it 1008.
     pub fragments_max: usize,
+    /// Time from a message's first byte to its last; past it 1008.
+    pub message_timeout_ms: u32,
+    /// Rates are held: those below of messages, commands and rooms. Benchmarks go past them on purpose.
+    pub is_metered: bool,
+    /// Rooms: messages of a connection, in the long run; 0 is no limit. Past burst and rate its time_pings are dropped,
+    /// and past twice the burst it is closed with 1008.
+    pub messages_per_s: u32,
+    /// Messages of a connection at once.
+    pub messages_burst: u8,
+    /// Pings and pongs of a connection, in the long run; 0 is no limit. Past burst and rate 1008.
+    pub controls_per_s: u32,
+    /// Pings and pongs of a connection at once.
+    pub controls_burst: u8,
+    /// Commands of a connection, in the long run; 0 is no limit. Past burst and rate they are ignored.
+    pub commands_per_s: u32,
+    /// Commands of a connection at once.
+    pub commands_burst: u8,
+    /// Commands of a room, in the long run; 0 is no limit. Past burst and rate they are ignored.
+    pub room_commands_per_s: u32,
+    /// Commands of a room at once.
+    pub room_commands_burst: u8,
+    /// Rooms that a connection makes, in the long run; 0 is no limit. Past burst and rate 1008.
+    pub rooms_made_per_min: u32,
+    /// Rooms that a connection makes at once.
+    pub rooms_made_burst: u8,
+    /// Rooms of all shards together; past its share a shard closes who would make one more with 1013.
+    pub rooms_max: usize,
     /// Bytes owed to a connection; past it the connection is aborted.
     pub outbox_bytes_max: usize,
+    /// Time in which a connection that is owed bytes takes none of them; past it the connection is aborted.
+    pub outbox_timeout_ms: u32,
+    /// Bytes owed to all connections that are behind; past it those that are owed most are aborted.
+    pub outboxes_bytes_max: usize,
     /// Time between two pings to a connection.
     pub ping_interval_ms: u32,
     /// Pings without any sign of life; one more interval and the connection is aborted.
@@ -69,9 +102,25 @@ impl Default for Limits {
             head_bytes_max: 8 * 1024,
             head_timeout_ms: 10_000,
             headers_max: 100,
+            join_timeout_ms: 30_000,
             message_bytes_max: 64 * 1024,
             fragments_max: 1024,
+            message_timeout_ms: 30_000,
+            is_metered: true,
+            messages_per_s: 50,
+            messages_burst: 100,
+            controls_per_s: 10,
+            controls_burst: 50,
+            commands_per_s: 5,
+            commands_burst: 10,
+            room_commands_per_s: 20,
+            room_commands_burst: 40,
+            rooms_made_per_min: 20,
+            rooms_made_burst: 20,
+            rooms_max: 2_000_000,
             outbox_bytes_max: 256 * 1024,
+            outbox_timeout_ms: 10_000,
+            outboxes_bytes_max: 1 << 30,
             ping_interval_ms: 25_000,
             pings_unanswered_max: 2,
             close_timeout_ms: 5_000,
@@ -106,10 +155,22 @@ pub const TURN_ANSWER_BYTES_MAX: usize = 256 * 1024;
 /// Answers in one turn, likewise: the kernel's part of a socket, some kilobytes, stays in the cache from its
 /// receive to its send.
 pub const TURN_ANSWERS_MAX: usize = 128;
+/// Pongs that may wait in an outbox; of the pings past it only the newest is answered (RFC 6455 §5.5.3 allows it).
+pub const PONGS_PENDING_MAX: u8 = 16;
+/// The most that [`Limits::messages_burst`] can be: twice as much is counted in a byte.
+pub const MESSAGES_BURST_MAX: u8 = 120;
+/// How often a connection is looked at while it is midway in a message or behind in what it is owed.
+pub const WATCH_INTERVAL_MS: u32 = 500;
+/// Who is owed bytes and has taken none for so long is late: its clock has no use for a pong any more, and of the
+/// states it asked for only the newest counts.
+pub const LATE_MS: i64 = 1_000;
+/// Once too much is owed, connections are let go of until so much less is.
+pub const SHED_FRACTION: usize = 8;
 /// Chunks that wait in an outbox are sent together up to this many bytes.
 pub const MERGED_SEND_BYTES_MAX: usize = 64 * 1024;
 
 const _: () = assert!(DEVICE_READY_EACH_MEMBERS_MAX < AUDIENCE_PROMPT_MAX);
+const _: () = assert!(2 * (MESSAGES_BURST_MAX as usize) < u8::MAX as usize);
 
 impl Limits {
     /// A quarter of an outbox has gathered: time to send before more is read.

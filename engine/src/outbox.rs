@@ -5,7 +5,7 @@
 //! gathers while a send is in flight leaves as one. An idle outbox owns no memory.
 //! Invariants: `more` is `None` while `first` is; 0 ≤ start ≤ first.len(); a buffer in flight never changes.
 
-use crate::limits::{MERGED_SEND_BYTES_MAX, POOL_BUFFER_BYTES, POOL_BYTES_MAX};
+use crate::limits::{MERGED_SEND_BYTES_MAX, PONGS_PENDING_MAX, POOL_BUFFER_BYTES, POOL_BYTES_MAX};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -55,6 +55,10 @@ pub struct Outbox {
     /// Where in `first` the bytes that are owed begin. A buffer is bounded far below 4 GiB.
     start: u32,
     is_in_flight: bool,
+    /// The kernel has taken something since this was last asked for.
+    has_progress: bool,
+    /// Pongs written since the outbox was last empty.
+    pongs: u8,
 }
 
 #[derive(Debug, Default)]
@@ -79,6 +83,18 @@ impl Outbox {
     /// A send is out.
     pub fn is_in_flight(&self) -> bool {
         self.is_in_flight
+    }
+
+    /// True if the kernel has taken something since the last call.
+    pub fn take_progress(&mut self) -> bool {
+        std::mem::take(&mut self.has_progress)
+    }
+
+    /// Counts a pong that is about to be written; false if so many wait that it should not be.
+    pub fn count_pong(&mut self) -> bool {
+        let is_few = self.pongs < PONGS_PENDING_MAX;
+        self.pongs += u8::from(is_few);
+        is_few
     }
 
     /// Lets `write` append bytes of the connection's own; a buffer comes from `pool` if no one can grow.
@@ -152,6 +168,7 @@ impl Outbox {
         let Some(first) = &self.first else { return false };
         let owed = first.len() - self.start as usize;
         debug_assert!(self.is_in_flight && bytes <= owed, "no more is sent than was handed out");
+        self.has_progress |= bytes > 0;
         if bytes < owed {
             self.start += bytes as u32;
             return true;
@@ -170,6 +187,7 @@ impl Outbox {
     pub fn end_send(&mut self, pool: &mut Pool) {
         self.is_in_flight = false;
         self.start = 0;
+        self.pongs = 0;
         if let Some(first) = self.first.take() {
             pool.put(first);
         }

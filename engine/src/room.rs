@@ -6,6 +6,7 @@
 
 use crate::ids::{CoreId, MemberId, RoomId};
 use crate::limits::{DEVICE_READY_EACH_MEMBERS_MAX, DEVICE_READY_INTERVAL_MS};
+use crate::meter::Bucket;
 use crate::readiness::{Readiness, Start};
 use crate::seed::Seed;
 use crate::time::{MS, Now, us};
@@ -41,6 +42,8 @@ pub struct Room {
     pub remote: Vec<(CoreId, u32)>,
     /// The next time it wants to be woken that the shard knows of.
     pub timer_us: Option<i64>,
+    /// What its members have taken of its rate of commands.
+    pub commands: Bucket,
     /// Of which its members' ids are made.
     seed: Seed,
     host: Option<Json>,
@@ -88,6 +91,7 @@ impl Room {
             members: Vec::new(),
             remote: Vec::new(),
             timer_us: None,
+            commands: Bucket::default(),
             seed,
             host: None,
             track: None,

@@ -3,7 +3,7 @@
 //! Events go in through `handle_*`; sends, closes and envelopes come out through `poll_*` and
 //! [`Shard::take_envelopes`], once per turn after [`Shard::flush`]. The pieces: `connections` (accept,
 //! bytes, close), `requests` (what members ask), `membership` (join and leave), `delivery` (who gets what),
-//! `mesh` (envelopes), `deadlines`.
+//! `mesh` (envelopes), `watch` (who is slow), `deadlines`.
 //!
 //! Invariants: a frame goes to present members only; every member of a room sees its frames in one order;
 //! once a connection is closing, nothing is added to its outbox.
@@ -14,6 +14,7 @@ mod delivery;
 mod membership;
 mod mesh;
 mod requests;
+mod watch;
 
 pub use connections::{Flow, Moved};
 pub use delivery::FanOut;
@@ -24,6 +25,7 @@ use crate::envelope::Envelope;
 use crate::ids::{ConnectionId, CoreId, MemberId, RoomId};
 use crate::limits::{ACTIONS_PER_TURN_MAX, App, Authz, Limits};
 use crate::link::Link;
+use crate::meter::{Meter, Rates};
 use crate::outbox::Pool;
 use crate::room::Room;
 use crate::seed::Seed;
@@ -34,6 +36,7 @@ use delivery::Ready;
 use slab::Slab;
 use std::collections::HashMap;
 use std::collections::VecDeque;
+use watch::Watched;
 use wire::answer::Clocks;
 use wire::request::Parser;
 
@@ -76,6 +79,9 @@ pub struct Shard {
     settings: Settings,
     stats: Stats,
     connections: Vec<Connection>,
+    /// What each has taken of its rates, by slot.
+    meters: Vec<Meter>,
+    rates: Rates,
     free: Vec<u32>,
     rooms: Slab<Room>,
     rooms_by_code: HashMap<Box<str>, u32, Seed>,
@@ -88,6 +94,12 @@ pub struct Shard {
     members_elsewhere: HashMap<MemberId, MemberElsewhere, Seed>,
     /// The first bytes of requests that have not come whole, by slot: few, and not for long.
     heads: HashMap<u32, Vec<u8>, Seed>,
+    /// Who is midway in a message or behind, by slot.
+    watched: HashMap<u32, Watched, Seed>,
+    /// The newest pings of those with too many pongs to be sent, by slot.
+    newest_pings: HashMap<u32, Box<[u8]>, Seed>,
+    /// Who asked for the state while late, and has caught up.
+    states_due: Vec<ConnectionId>,
     /// Who has ended and leaves in its turn, and whether by a reset or failure.
     ends_waiting: VecDeque<(ConnectionId, bool)>,
     /// Ends handled in this turn.
@@ -130,6 +142,8 @@ impl Shard {
         Shard {
             stats: Stats::default(),
             connections: Vec::new(),
+            meters: Vec::new(),
+            rates: Rates::new(&settings.limits),
             free: Vec::new(),
             rooms: Slab::new(),
             rooms_by_code: HashMap::with_hasher(settings.seed),
@@ -138,6 +152,9 @@ impl Shard {
             audiences_elsewhere: HashMap::with_hasher(settings.seed),
             members_elsewhere: HashMap::with_hasher(settings.seed),
             heads: HashMap::with_hasher(settings.seed),
+            watched: HashMap::with_hasher(settings.seed),
+            newest_pings: HashMap::with_hasher(settings.seed),
+            states_due: Vec::new(),
             ends_waiting: VecDeque::new(),
             ends_handled: 0,
             links,

@@ -53,6 +53,26 @@ counters! {
     messages_ignored,
     /// Requests from someone who may not make them.
     messages_unauthorised,
+    /// Messages past their sender's rate.
+    messages_excess,
+    /// time_pings among them, which were dropped.
+    pings_dropped,
+    /// Connections closed with 1008 because it went on.
+    floods_closed,
+    /// Connections closed with 1008 for too many pings and pongs.
+    controls_excess,
+    /// Pings that were not answered because a newer one was.
+    pongs_skipped,
+    /// Commands past their sender's rate.
+    commands_excess,
+    /// Commands past their room's rate.
+    room_commands_excess,
+    /// Connections closed with 1008 for making too many rooms, or with 1013 because there are too many.
+    rooms_refused,
+    /// Connections closed with 1008 because they joined nothing in time.
+    join_timeouts,
+    /// Connections closed with 1008 because a message took too long to come.
+    message_timeouts,
     /// Frames for one connection.
     frames_queued,
     /// Frames for a room's members, counted once for each member here.
@@ -63,6 +83,18 @@ counters! {
     messages_too_big,
     /// Connections aborted because they did not read.
     outboxes_overflowed,
+    /// Connections aborted because they took nothing of what they were owed for too long.
+    outboxes_stalled,
+    /// Connections aborted because too much was owed to all together, and most to them.
+    outboxes_shed,
+    /// Gauge: bytes owed to connections that are behind, as they last were looked at.
+    outboxes_behind_bytes,
+    /// time_pongs that were not sent because their receiver was late.
+    pongs_late,
+    /// Playback states put off until their receiver had caught up, so that it gets only the newest.
+    states_late,
+    /// Connections closed with 1011 for a fault of ours while one of their messages was handled.
+    faults,
     /// Connections aborted because they did not answer pings.
     pings_unanswered,
     /// Connections reset because they did not end after our close frame.

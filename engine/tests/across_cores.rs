@@ -100,7 +100,8 @@ fn a_join_from_another_core_works_like_one_at_home() {
 
 #[test]
 fn every_member_on_every_core_sees_a_room_in_one_order() {
-    let mut world = World::new(&Setup { cores: 3, ..Setup::default() });
+    let limits = Limits { is_metered: false, ..Limits::default() };
+    let mut world = World::new(&Setup { cores: 3, limits, ..Setup::default() });
     for member in 0..9 {
         world.step(&format!("m{member} connects on {}", member % 3));
         world.step(&format!("m{member} joins R u{member} h"));

@@ -219,7 +219,7 @@ fn a_drain_closes_everyone_with_1001_and_tells_nobody_of_leavers() {
 
 #[test]
 fn a_reader_that_stops_is_aborted_at_its_outbox_limit_and_its_room_goes_on() {
-    let limits = Limits { outbox_bytes_max: 4096, ..Limits::default() };
+    let limits = Limits { outbox_bytes_max: 4096, is_metered: false, ..Limits::default() };
     let mut world = World::new(&Setup { limits, ..Setup::default() });
     for line in ["A connects on 0", "A joins R u-A u-A", "B connects on 0", "B joins R u-B u-A", "B stuck"] {
         world.step(line);

@@ -4,15 +4,18 @@
 //! the socket, so that handing it to another core needs no cancel: the bytes read so far travel along.
 
 use super::{Action, Shard};
-use crate::connection::{Activity, Connection, Membership, Phase};
+use crate::connection::{Activity, Connection, Membership, Phase, Unfinished};
 use crate::envelope::Envelope;
 use crate::ids::{ConnectionId, CoreId};
 use crate::limits::{App, ENDS_PER_TURN_MAX};
+use crate::meter::Meter;
 use crate::placement;
 use crate::time::Now;
+use wire::answer::Clocks;
 use wire::close::{self, Reason};
 use wire::decoder::{Decoder, Event};
 use wire::frame::{self, Opcode};
+use wire::request::Parser;
 use wire::upgrade::{self, Head, Refusal};
 
 /// How the driver goes on with a socket after its bytes were handled.
@@ -111,6 +114,23 @@ impl Shard {
         }
     }
 
+    /// Handling this connection's bytes has panicked, somewhere: it is closed with 1011, and what was taken out for
+    /// the time is made anew.
+    #[cold]
+    pub fn handle_fault(&mut self, id: ConnectionId, now: Now) {
+        self.now = now;
+        self.stats.faults += 1;
+        self.parser.get_or_insert_with(|| Box::new(Parser::new(self.settings.limits.request())));
+        self.clocks.get_or_insert_with(|| Box::new(Clocks::new(0, 0)));
+        self.scratch.clear();
+        let Some(index) = self.live(id) else { return };
+        match self.connections[index as usize].phase {
+            Phase::Head => self.drop_connection(index, true),
+            Phase::Open => self.close(index, Reason::Internal),
+            Phase::Closing { .. } | Phase::Gone | Phase::Free => {}
+        }
+    }
+
     /// A connection is to be let go of, at once or in line behind others whose end came before. Once in line it
     /// stays there once, however many of its sends fail meanwhile.
     fn end(&mut self, id: ConnectionId, reset: bool) {
@@ -176,6 +196,7 @@ impl Shard {
     fn open_slot(&mut self) -> ConnectionId {
         let index = self.free.pop().unwrap_or_else(|| {
             self.connections.push(Connection::unused());
+            self.meters.push(Meter::default());
             self.connections.len() as u32 - 1
         });
         self.stats.connections += 1;
@@ -185,10 +206,13 @@ impl Shard {
     }
 
     fn close_slot(&mut self, index: u32) {
+        self.unwatch(index);
         let connection = &mut self.connections[index as usize];
         let generation = (connection.generation + 1) & ConnectionId::GENERATION_MAX;
         *connection = Connection { generation, ..Connection::unused() };
+        self.meters[index as usize] = Meter::default();
         self.heads.remove(&index);
+        self.newest_pings.remove(&index);
         self.free.push(index);
         self.stats.connections -= 1;
     }
@@ -246,9 +270,13 @@ impl Shard {
         let connection = &mut self.connections[id.index as usize];
         connection.phase = Phase::Open;
         self.deadlines.arm_ping(id, self.now);
-        if self.settings.app == App::Broadcast {
-            let place = self.audiences[0].add(id.index);
-            connection.membership = Membership::Member { audience: 0, place, home_place: 0 };
+        match self.settings.app {
+            App::Rooms => self.deadlines.arm_join(id, self.now),
+            App::Echo => {}
+            App::Broadcast => {
+                let place = self.audiences[0].add(id.index);
+                connection.membership = Membership::Member { audience: 0, place, home_place: 0 };
+            }
         }
     }
 
@@ -264,14 +292,23 @@ impl Shard {
         // Out of the table while its events are handled, since they borrow from it.
         let mut unfinished = self.connections[index as usize].unfinished.take();
         let mut fresh = Decoder::default();
-        let decoder = unfinished.as_deref_mut().unwrap_or(&mut fresh);
+        let mut since_us = unfinished.as_ref().map_or(self.now.master_us, |unfinished| unfinished.since_us);
+        let decoder = unfinished.as_deref_mut().map_or(&mut fresh, |unfinished| &mut unfinished.decoder);
         while self.connections[index as usize].phase == Phase::Open {
             match decoder.next(&mut input, &limits) {
-                Ok(Some(event)) => self.handle_event(index, event),
+                Ok(Some(event)) => {
+                    if matches!(event, Event::Text(_) | Event::Binary(_)) {
+                        since_us = self.now.master_us;
+                    }
+                    self.handle_event(index, event);
+                }
                 Ok(None) => {
                     if decoder.is_midway() {
-                        let unfinished = unfinished.unwrap_or_else(|| Box::new(fresh));
+                        let mut unfinished = unfinished
+                            .unwrap_or_else(|| Box::new(Unfinished { decoder: fresh, since_us: 0 }));
+                        unfinished.since_us = since_us;
                         self.connections[index as usize].unfinished = Some(unfinished);
+                        self.watch(index);
                     }
                     return;
                 }
@@ -295,9 +332,64 @@ impl Shard {
         match event {
             Event::Text(payload) => self.handle_message(index, Opcode::Text, payload),
             Event::Binary(payload) => self.handle_message(index, Opcode::Binary, payload),
-            Event::Ping(payload) => self.push_own(index, |out| frame::push_frame(out, Opcode::Pong, payload)),
-            Event::Pong => {}
+            Event::Ping(payload) => self.handle_ping(index, payload),
+            Event::Pong => {
+                self.meter_control(index);
+            }
             Event::Close(payload) => self.close(index, close::reply(payload)),
+        }
+    }
+
+    /// Answers a ping, or keeps it to be answered if no newer one comes.
+    fn handle_ping(&mut self, index: u32, payload: &[u8]) {
+        if !self.meter_control(index) {
+            return;
+        }
+        if self.connections[index as usize].outbox.count_pong() {
+            self.push_own(index, |out| frame::push_frame(out, Opcode::Pong, payload));
+        } else if self.newest_pings.insert(index, payload.into()).is_some() {
+            self.stats.pongs_skipped += 1;
+        }
+    }
+
+    /// False if the connection sends pings and pongs too fast, and is closed for it.
+    fn meter_control(&mut self, index: u32) -> bool {
+        let is_within = self.meters[index as usize].controls.take(&self.rates.controls, self.now) == 0;
+        if !is_within {
+            self.stats.controls_excess += 1;
+            self.close(index, Reason::Policy);
+        }
+        is_within
+    }
+
+    /// Answers the newest pings of those that sent too many for each to be answered, unless what they are owed
+    /// is stuck.
+    pub(super) fn answer_newest_pings(&mut self) {
+        if self.newest_pings.is_empty() {
+            return;
+        }
+        let connections = &self.connections;
+        let is_stuck = |index: &u32| connections[*index as usize].outbox.is_in_flight();
+        let mut due: Vec<_> = self.newest_pings.extract_if(|index, _| !is_stuck(index)).collect();
+        due.sort_unstable_by_key(|(index, _)| *index);
+        for (index, payload) in due {
+            self.push_own(index, |out| frame::push_frame(out, Opcode::Pong, &payload));
+        }
+    }
+
+    /// A message of a client of rooms, whose rate is metered.
+    fn handle_metered(&mut self, index: u32, text: &mut [u8]) {
+        let excess = self.meters[index as usize].messages.take(&self.rates.messages, self.now);
+        if excess == 0 {
+            self.handle_text(index, text, false);
+            return;
+        }
+        self.stats.messages_excess += 1;
+        if excess >= self.rates.messages.burst() {
+            self.stats.floods_closed += 1;
+            self.close(index, Reason::Policy);
+        } else {
+            self.handle_text(index, text, true);
         }
     }
 
@@ -305,7 +397,7 @@ impl Shard {
         self.stats.messages_received += 1;
         match self.settings.app {
             // The old server read binary frames as text too.
-            App::Rooms => self.handle_text(index, payload),
+            App::Rooms => self.handle_metered(index, payload),
             App::Echo => self.push_own(index, |out| frame::push_frame(out, opcode, payload)),
             App::Broadcast => {
                 let mut frames = std::mem::take(&mut self.scratch);
@@ -341,6 +433,7 @@ impl Shard {
             return;
         }
         connection.phase = Phase::Closing { is_shut: false, peer_ended: false };
+        connection.unfinished = None;
         let id = connection.id(index);
         self.deadlines.arm_close(id, self.now);
     }

@@ -1,16 +1,17 @@
 //! Time as data: which deadline is next, and what happens at it.
 //!
-//! Connections wait for one of three constant delays, so each kind is a queue in order of time, with no
+//! Connections wait for one of five constant delays, so each kind is a queue in order of time, with no
 //! timer per connection: a stale entry is dropped when it comes up. Rooms have a heap. The driver asks for
 //! the next deadline only to know how long it may sleep.
 
 use super::{Action, Shard};
-use crate::connection::{Activity, Phase};
+use crate::connection::{Activity, Membership, Phase};
 use crate::ids::{ConnectionId, RoomId};
-use crate::limits::Limits;
+use crate::limits::{Limits, WATCH_INTERVAL_MS};
 use crate::time::{MS, Now};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+use wire::close::Reason;
 use wire::frame::{self, Opcode};
 
 /// Connections' deadlines are rounded up to this, so that thousands of them wake a core a few times a
@@ -23,6 +24,8 @@ const QUEUE_KEPT: usize = 64;
 pub(super) struct Deadlines {
     head: DelayQueue,
     ping: DelayQueue,
+    join: DelayQueue,
+    watch: DelayQueue,
     close: DelayQueue,
     rooms: BinaryHeap<Reverse<(i64, u32, u32)>>,
 }
@@ -70,6 +73,8 @@ impl Deadlines {
         Deadlines {
             head: DelayQueue::new(limits.head_timeout_ms),
             ping: DelayQueue::new(limits.ping_interval_ms),
+            join: DelayQueue::new(limits.join_timeout_ms),
+            watch: DelayQueue::new(WATCH_INTERVAL_MS),
             close: DelayQueue::new(limits.close_timeout_ms),
             rooms: BinaryHeap::new(),
         }
@@ -81,6 +86,14 @@ impl Deadlines {
 
     pub(super) fn arm_ping(&mut self, connection: ConnectionId, now: Now) {
         self.ping.arm(connection, now);
+    }
+
+    pub(super) fn arm_join(&mut self, connection: ConnectionId, now: Now) {
+        self.join.arm(connection, now);
+    }
+
+    pub(super) fn arm_watch(&mut self, connection: ConnectionId, now: Now) {
+        self.watch.arm(connection, now);
     }
 
     pub(super) fn arm_close(&mut self, connection: ConnectionId, now: Now) {
@@ -101,16 +114,33 @@ impl Shard {
         while self.deadlines.ping.queue.front().is_some_and(|(_, id)| !self.is_in(*id, Phase::Open)) {
             self.deadlines.ping.pop();
         }
+        while self.deadlines.join.queue.front().is_some_and(|(_, id)| !self.has_joined_nothing(*id)) {
+            self.deadlines.join.pop();
+        }
+        while self.deadlines.watch.queue.front().is_some_and(|(_, id)| !self.is_watched(*id)) {
+            self.deadlines.watch.pop();
+        }
         while self.deadlines.close.queue.front().is_some_and(|(_, id)| self.live(*id).is_none()) {
             self.deadlines.close.pop();
         }
-        let queues = [&self.deadlines.head, &self.deadlines.ping, &self.deadlines.close];
+        let Deadlines { head, ping, join, watch, close, .. } = &self.deadlines;
+        let queues = [head, ping, join, watch, close];
         let room_us = self.deadlines.rooms.peek().map(|Reverse((due_us, ..))| *due_us);
         queues.into_iter().filter_map(DelayQueue::next_us).chain(room_us).min()
     }
 
     fn is_in(&self, id: ConnectionId, phase: Phase) -> bool {
         self.live(id).is_some_and(|index| self.connections[index as usize].phase == phase)
+    }
+
+    fn has_joined_nothing(&self, id: ConnectionId) -> bool {
+        self.is_in(id, Phase::Open)
+            && self.connections[id.index as usize].ticket == 0
+            && matches!(self.connections[id.index as usize].membership, Membership::None)
+    }
+
+    fn is_watched(&self, id: ConnectionId) -> bool {
+        self.live(id).is_some_and(|index| self.connections[index as usize].is_watched)
     }
 
     pub(super) fn fire(&mut self, now: Now) {
@@ -125,6 +155,16 @@ impl Shard {
                 self.ping(id, now);
             }
         }
+        while let Some(id) = self.deadlines.join.due(now) {
+            if self.has_joined_nothing(id) {
+                self.stats.join_timeouts += 1;
+                self.close(id.index, Reason::Policy);
+            }
+        }
+        while let Some(id) = self.deadlines.watch.due(now) {
+            self.look(id, now);
+        }
+        self.shed();
         while let Some(id) = self.deadlines.close.due(now) {
             if let Some(index) = self.live(id)
                 && matches!(self.connections[index as usize].phase, Phase::Closing { .. })
@@ -178,6 +218,7 @@ impl Shard {
     /// Tells the driver to let go of a connection, which leaves its room at once.
     pub(super) fn drop_connection(&mut self, index: u32, reset: bool) {
         self.leave(index);
+        self.unwatch(index);
         let connection = &mut self.connections[index as usize];
         connection.phase = Phase::Gone;
         connection.outbox.clear();

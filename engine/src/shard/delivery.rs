@@ -43,6 +43,8 @@ pub(super) struct Ready {
     overflowed: Vec<ConnectionId>,
     /// Members that missed something because a link was full. They go when the turn ends.
     missed: Vec<Missed>,
+    /// Listeners that got a batch behind a send that was not over yet.
+    behind: Vec<u32>,
 }
 
 /// Who missed something.
@@ -83,6 +85,8 @@ impl Shard {
     /// Ends the turn: every audience's batch reaches its members' outboxes. Linear in those members.
     pub fn flush(&mut self) {
         self.end_waiting();
+        self.answer_newest_pings();
+        self.send_states_due();
         self.actions_taken = 0;
         self.ready.bulk_sent = 0;
         self.ready.answers = 0;
@@ -138,6 +142,9 @@ impl Shard {
                 continue;
             }
             let owed_bytes = connection.outbox.push_shared(&batch, start);
+            if !connection.is_watched && connection.outbox.is_in_flight() {
+                self.ready.behind.push(listener.connection);
+            }
             if owed_bytes > owed_max {
                 self.ready.overflowed.push(connection.id(listener.connection));
             } else if !connection.is_listed && connection.outbox.can_send() {
@@ -150,6 +157,9 @@ impl Shard {
             }
         }
         self.pool.put(batch);
+        while let Some(index) = self.ready.behind.pop() {
+            self.watch(index);
+        }
     }
 
     /// Writes a connection's own bytes, after what its audience has for it so far.
@@ -172,6 +182,8 @@ impl Shard {
         let owed_bytes = connection.outbox.owed_bytes();
         if owed_bytes > self.settings.limits.outbox_bytes_max {
             self.ready.overflowed.push(connection.id(index));
+        } else if connection.outbox.is_in_flight() {
+            self.watch(index);
         } else {
             self.ready.answers += 1;
             self.ready.answer_bytes += owed_bytes - owed_before;
@@ -300,6 +312,8 @@ impl Shard {
             self.list(id.index);
         } else if matches!(connection.phase, Phase::Closing { .. }) {
             self.finish_closing(id.index);
+        } else if connection.is_state_due {
+            self.states_due.push(id);
         }
         None
     }

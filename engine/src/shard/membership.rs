@@ -13,6 +13,7 @@ use crate::ids::{ConnectionId, CoreId, MemberId, RoomId};
 use crate::limits::MESH_FULL;
 use crate::placement;
 use crate::room::Room;
+use wire::close::Reason;
 use wire::json::Json;
 
 impl Shard {
@@ -54,6 +55,10 @@ impl Shard {
             }
             self.remove_member(room, place);
         }
+        let is_new = !self.rooms_by_code.contains_key(&room_code);
+        if is_new && !self.may_make_room(member) {
+            return;
+        }
         let index = self.room_of_code(room_code);
         let room = &mut self.rooms[index as usize];
         room.set_host(host_id);
@@ -75,12 +80,46 @@ impl Shard {
         } else {
             self.members_elsewhere.insert(member, MemberElsewhere { room: index, place, ticket });
             let connection = member.connection;
-            let joined =
-                Envelope::Joined { connection, ticket, room: id, frames: std::mem::take(&mut frames) };
+            let frames = std::mem::take(&mut frames);
+            let joined = Envelope::Joined { connection, ticket, room: id, is_new, frames };
             self.links[usize::from(member.core.0)].push(joined);
         }
         frames.clear();
         self.scratch = frames;
+    }
+
+    /// At the room's home: there may be one more room, and this member may make it. If not, it is closed.
+    fn may_make_room(&mut self, member: MemberId) -> bool {
+        let rooms_max = self.settings.limits.rooms_max.div_ceil(usize::from(self.settings.cores));
+        if self.rooms.len() >= rooms_max {
+            self.refuse_room(member, Reason::TryAgainLater);
+            return false;
+        }
+        // A member elsewhere is metered there, once it hears that it has made a room.
+        if member.core == self.settings.core && !self.meter_room_made(member.connection) {
+            self.refuse_room(member, Reason::Policy);
+            return false;
+        }
+        true
+    }
+
+    /// False if the connection makes rooms too fast.
+    pub(super) fn meter_room_made(&mut self, id: ConnectionId) -> bool {
+        self.live(id).is_none_or(|index| {
+            self.meters[index as usize].rooms_made.take(&self.rates.rooms_made, self.now) == 0
+        })
+    }
+
+    /// Closes a connection that would make one room too many, wherever it is.
+    pub(super) fn refuse_room(&mut self, member: MemberId, reason: Reason) {
+        let MemberId { core, connection } = member;
+        if core != self.settings.core {
+            self.stats.rooms_refused += 1;
+            self.links[usize::from(core.0)].push(Envelope::EvictOne { connection });
+        } else if let Some(index) = self.live(connection) {
+            self.stats.rooms_refused += 1;
+            self.close(index, reason);
+        }
     }
 
     /// Joining again the same room is no new member; the newest word on the host counts all the same.

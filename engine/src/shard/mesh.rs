@@ -3,8 +3,10 @@
 use super::Shard;
 use crate::connection::Membership;
 use crate::envelope::Envelope;
+use crate::ids::MemberId;
 use crate::limits::MESH_FULL;
 use crate::time::Now;
+use wire::close::Reason;
 
 impl Shard {
     /// A peer's envelope.
@@ -15,8 +17,11 @@ impl Shard {
             Envelope::Join(join) => self.admit(*join),
             Envelope::Leave { member, ticket } => self.handle_leave(member, ticket),
             Envelope::Request { from, mut text, .. } => self.handle_travelled(from, &mut text),
-            Envelope::Joined { connection, ticket, room, frames } => {
+            Envelope::Joined { connection, ticket, room, is_new, frames } => {
                 self.handle_joined(connection, ticket, room, &frames);
+                if is_new && !self.meter_room_made(connection) {
+                    self.refuse_room(MemberId { core: self.settings.core, connection }, Reason::Policy);
+                }
             }
             Envelope::ToOne { connection, frames, .. } => {
                 if let Some(index) = self.live(connection) {

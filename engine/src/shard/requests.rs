@@ -17,17 +17,33 @@ use wire::json::Value;
 use wire::request::{self, Message, Request};
 use wire::text::{Ms, Nullable};
 
+/// Panics, for tests of what a panic costs.
+#[cfg(feature = "chaos")]
+const CHAOS_MESSAGE: &[u8] = br#"{"type":"chaos_panic"}"#;
+
 impl Shard {
-    /// A message of one of this shard's connections.
-    pub(super) fn handle_text(&mut self, index: u32, text: &mut [u8]) {
+    /// A message of one of this shard's connections. Of those past its rate pings are dropped.
+    pub(super) fn handle_text(&mut self, index: u32, text: &mut [u8], is_excess: bool) {
+        #[cfg(feature = "chaos")]
+        assert!(*text != *CHAOS_MESSAGE, "a client asked for a panic");
         if let Some((id, t0)) = request::usual_ping(text) {
-            self.answer_ping(self.member_id(index), Some(id), Some(t0), None);
+            if is_excess {
+                self.stats.pings_dropped += 1;
+            } else {
+                self.answer_ping(self.member_id(index), Some(id), Some(t0), None);
+            }
             return;
         }
         let Some(mut parser) = self.parser.take() else { return };
         // Parsing changes the text in place, so what may have to travel is kept before.
         let kept = self.may_travel(index).then(|| text.to_vec());
-        let result = parser.parse(text, |message| self.route(index, message, kept));
+        let result = parser.parse(text, |message| {
+            if is_excess && matches!(message.request, Request::TimePing { .. }) {
+                self.stats.pings_dropped += 1;
+            } else {
+                self.route(index, message, kept);
+            }
+        });
         self.parser = Some(parser);
         if result.is_err() {
             self.stats.messages_ignored += 1;
@@ -59,6 +75,12 @@ impl Shard {
         if let (Request::Join { user_id, host_id }, Some(room_code)) = (&message.request, message.room_code) {
             let owned = |value: &Option<Value<'_, '_>>| value.map(|value| value.to_json());
             self.join(index, room_code, owned(user_id), owned(host_id));
+            return;
+        }
+        if is_command(&message.request)
+            && !self.meters[index as usize].commands.try_take(&self.rates.commands, self.now)
+        {
+            self.stats.commands_excess += 1;
             return;
         }
         let home = message.room_code.map_or(self.settings.core, |room_code| self.home_for(index, room_code));
@@ -142,6 +164,10 @@ impl Shard {
         room: Option<u32>,
     ) {
         let now = self.now;
+        if from.core == self.settings.core && self.is_late(from.connection.index) {
+            self.stats.pongs_late += 1;
+            return;
+        }
         let Some(mut clocks) = self.clocks.take() else { return };
         clocks.set(now.unix_us, now.master_us);
         let room = room.map(|room| &self.rooms[room as usize]);
@@ -173,6 +199,10 @@ impl Shard {
                 asked.write_resync(*client_position_ms, self.now, &mut frames);
             }
             Request::Sync if !asked.is_playing() => {}
+            _ if from.core == self.settings.core && self.is_late(from.connection.index) => {
+                self.stats.states_late += 1;
+                self.connections[from.connection.index as usize].is_state_due = true;
+            }
             _ => asked.write_snapshot(self.now, &mut frames),
         }
         self.reply(from, &mut frames, false);
@@ -200,6 +230,10 @@ impl Shard {
 
     fn command(&mut self, room: u32, command: &Request<'_, '_>) {
         let now = self.now;
+        if !self.rooms[room as usize].commands.try_take(&self.rates.room_commands, now) {
+            self.stats.room_commands_excess += 1;
+            return;
+        }
         self.handshakes += 1;
         let check_id = self.settings.seed.check_id(self.settings.core, self.handshakes);
         let mut frames = std::mem::take(&mut self.scratch);
@@ -222,5 +256,22 @@ impl Shard {
         self.broadcast(room, &mut frames, None);
         self.scratch = frames;
         self.arm_room(room);
+    }
+}
+
+/// What changes a room for everyone in it.
+fn is_command(request: &Request<'_, '_>) -> bool {
+    match request {
+        Request::Play { .. }
+        | Request::Pause
+        | Request::Resume { .. }
+        | Request::Seek { .. }
+        | Request::TrackChange { .. } => true,
+        Request::Join { .. }
+        | Request::TimePing { .. }
+        | Request::Ready { .. }
+        | Request::PlaybackState
+        | Request::Sync
+        | Request::SyncCheck { .. } => false,
     }
 }

@@ -101,6 +101,20 @@ impl World {
         self.names.iter().filter(|(_, name)| !name.starts_with("<check")).map(|(id, _)| id.clone())
     }
 
+    pub fn connection_of(&self, name: &str) -> ConnectionId {
+        self.clients[name].connection
+    }
+
+    /// The kernel takes a client's bytes again, those of the send that is out first.
+    pub fn free(&mut self, name: &str, id: ConnectionId) {
+        let client = self.clients.get_mut(name).unwrap();
+        client.is_stuck = false;
+        let core = usize::from(client.core);
+        let bytes = self.shards[core].handle_unsent(id).unwrap().to_vec();
+        assert_eq!(self.shards[core].handle_sent(id, bytes.len()), None);
+        self.receive(name, &bytes);
+    }
+
     pub fn core_of(&self, name: &str) -> u16 {
         self.clients[name].core
     }
