@@ -69,6 +69,7 @@ mod tests {
             syn_backlog_max: Some(4096),
             cores,
             cpus: 2,
+            memory_bytes: 8 << 30,
         }
     }
 

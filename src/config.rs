@@ -34,6 +34,12 @@ pub struct Config {
     pub environment: String,
     /// Connections of all cores; by the descriptor limit if not set.
     pub connections_max: Option<usize>,
+    /// Connections from one address; no limit if not set.
+    pub address_connections_max: Option<u32>,
+    /// Bytes owed to all connections of a core that are behind; by the memory if not set.
+    pub outboxes_bytes_max: Option<usize>,
+    /// Time in which a peer acknowledges nothing that was sent to it, ms.
+    pub tcp_timeout_ms: u32,
     /// The engine's bounds.
     pub limits: Limits,
     /// The rings' sizes.
@@ -79,6 +85,9 @@ impl Default for Config {
             authz: Authz::Member,
             environment: "development".to_owned(),
             connections_max: None,
+            address_connections_max: None,
+            outboxes_bytes_max: None,
+            tcp_timeout_ms: 30_000,
             limits: Limits::default(),
             ring: RingSettings {
                 buffers: 4,
@@ -174,7 +183,7 @@ fn command_line() -> Clap {
         let help = format!(
             "{} [default: {}] [env: {}] [allowed: {}]",
             setting.help,
-            if default.is_empty() { "by the descriptor limit" } else { default.trim_matches('"') },
+            if default.is_empty() { setting.unset } else { default.trim_matches('"') },
             setting.environment,
             setting.allowed
         );

@@ -3,7 +3,7 @@
 //! It sleeps in its reactor until a byte comes through the pipe that signal handlers and ending shards write
 //! to. It talks to shards by channels and never blocks them.
 
-use crate::server::Running;
+use crate::server::{Notice, Notify, Running};
 use futures_lite::AsyncReadExt;
 use glommio::net::UnixStream;
 use glommio::{LocalExecutorBuilder, Placement};
@@ -15,6 +15,7 @@ use std::os::fd::{FromRawFd, IntoRawFd};
 use std::os::unix::net::UnixStream as Pipe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 const IO_MEMORY_BYTES: usize = 64 * 1024;
 const RING_ENTRIES: usize = 16;
@@ -32,6 +33,12 @@ pub struct Events {
 
 /// Bytes on the pipe that are no signal.
 const SHARD_ENDED: u8 = b'E';
+const ACCEPTS_FAIL: u8 = b'A';
+
+/// However often accepts fail, it is said once in this time.
+const ACCEPTS_FAIL_INTERVAL: Duration = Duration::from_secs(10);
+const ACCEPTS_FAIL_LINE: &str = "no descriptors or memory for new connections, which wait; raise RLIMIT_NOFILE \
+    (systemd: LimitNOFILE=) or set --connections-max lower";
 
 impl Events {
     /// Takes SIGTERM and SIGINT over from the process.
@@ -45,13 +52,18 @@ impl Events {
         Ok(Events { receiver, sender, is_stopping })
     }
 
-    /// To be called when a shard ends.
-    pub fn shard_ended(&self) -> io::Result<impl Fn() + Send + Clone + 'static> {
-        let sender = Arc::new(self.sender.try_clone()?);
-        Ok(move || {
-            // The pipe holds far more bytes than there are shards.
-            let _ = (&*sender).write(&[SHARD_ENDED]);
-        })
+    /// How shards tell of what happens to them.
+    pub fn notify(&self) -> io::Result<Notify> {
+        let sender = self.sender.try_clone()?;
+        sender.set_nonblocking(true)?;
+        Ok(Arc::new(move |notice| {
+            let event = match notice {
+                Notice::Ended => SHARD_ENDED,
+                Notice::AcceptsFail => ACCEPTS_FAIL,
+            };
+            // A full pipe has thousands of notices in it already.
+            let _ = (&sender).write(&[event]);
+        }))
     }
 
     /// Waits for the first signal or failure, stops the server, and returns the exit status. `say` gets
@@ -64,11 +76,21 @@ impl Events {
             .make()
             .map_err(|error| io::Error::other(error.to_string()))?;
         let receiver = self.receiver;
-        let first = executor.run(async move {
+        let first = executor.run(async {
             // SAFETY: the descriptor is open, and `receiver` gives up its ownership.
             let mut events = unsafe { UnixStream::from_raw_fd(receiver.into_raw_fd()) };
-            let mut event = [0];
-            events.read_exact(&mut event).await.map(|()| event[0])
+            let mut accepts_failed: Option<Instant> = None;
+            loop {
+                let mut event = [0];
+                events.read_exact(&mut event).await?;
+                if event[0] != ACCEPTS_FAIL {
+                    return Ok::<u8, io::Error>(event[0]);
+                }
+                if accepts_failed.is_none_or(|said| said.elapsed() >= ACCEPTS_FAIL_INTERVAL) {
+                    accepts_failed = Some(Instant::now());
+                    say(ACCEPTS_FAIL_LINE);
+                }
+            }
         })?;
         if first == SHARD_ENDED {
             say("a shard ended; closing the others");

@@ -5,14 +5,15 @@
 //! receive armed or queued to be armed; at most one send is in flight on a socket; a descriptor is closed,
 //! and its slot reused, only when nothing is in flight on it.
 
+use crate::admission::{Admission, Counted};
 use crate::clock::Clock;
 use crate::ring::{Completion, Operation};
-
 use engine::{Action, ConnectionId, Envelope, FanOut, Flow, Moved, Now, Shard};
+use socket2::SockRef;
 use std::collections::VecDeque;
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::net::IpAddr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The first pause after descriptors or memory ran out, doubled up to [`ACCEPT_PAUSE_MS_MAX`].
 const ACCEPT_PAUSE_MS_MIN: i64 = 10;
@@ -124,6 +125,8 @@ pub struct DriverStats {
     pub accepts_failed: u64,
     /// Accepts answered with 503.
     pub accepts_over_limit: u64,
+    /// Of those, accepts from an address that had too many connections.
+    pub accepts_over_address_limit: u64,
 }
 
 /// A listener and whether its accept is armed.
@@ -149,26 +152,9 @@ pub struct Driver {
     accept_again_us: Option<i64>,
     stats: DriverStats,
     admission: Admission,
+    /// What each socket is counted under, by slot; empty unless addresses are counted.
+    counted: Vec<Counted>,
     is_draining: bool,
-}
-
-/// The limit on connections, which all shards share: one atomic step for each accept and close.
-#[derive(Clone, Debug)]
-pub struct Admission {
-    /// Sockets of all shards. Only a count: nothing else is read because of it.
-    open: Arc<AtomicUsize>,
-    connections_max: usize,
-}
-
-impl Admission {
-    /// A limit that nothing counts against yet.
-    pub fn new(connections_max: usize) -> Admission {
-        Admission { open: Arc::default(), connections_max }
-    }
-
-    fn is_over_limit(&self) -> bool {
-        self.open.load(Ordering::Relaxed) >= self.connections_max
-    }
 }
 
 impl Driver {
@@ -187,6 +173,7 @@ impl Driver {
             accept_again_us: None,
             stats: DriverStats::default(),
             admission,
+            counted: Vec::new(),
             is_draining: false,
         };
         driver.arm_accepts();
@@ -280,7 +267,9 @@ impl Driver {
             return;
         }
         let (id, flow) = self.shard.handle_moved(moved, now);
-        self.insert(id, fd.into_raw_fd());
+        let fd = fd.into_raw_fd();
+        let (counted, _) = self.enter(fd);
+        self.insert(id, fd, counted);
         self.follow(id, flow);
     }
 
@@ -406,14 +395,22 @@ impl Driver {
             self.operations.push_back(Operation::Close { fd, reset: true });
             return;
         }
-        let is_over_limit = self.admission.is_over_limit();
+        let is_full = self.admission.is_full();
+        let (counted, is_over_address_limit) = self.enter(fd);
+        let is_over_limit = is_full || is_over_address_limit;
         self.stats.accepts_over_limit += u64::from(is_over_limit);
+        self.stats.accepts_over_address_limit += u64::from(is_over_address_limit);
         let id = self.shard.handle_accept(is_over_limit, now);
-        self.insert(id, fd);
+        self.insert(id, fd, counted);
         self.queue_receive(id, if is_over_limit { Receive::QueuedStream } else { Receive::QueuedOnce });
     }
 
-    fn insert(&mut self, id: ConnectionId, fd: RawFd) {
+    fn enter(&self, fd: RawFd) -> (Counted, bool) {
+        let address = self.admission.wants_address().then(|| peer_address(fd)).flatten();
+        self.admission.enter(address)
+    }
+
+    fn insert(&mut self, id: ConnectionId, fd: RawFd, counted: Counted) {
         let index = id.index as usize;
         while self.sockets.len() <= index {
             self.sockets.push(Socket::new(UNUSED));
@@ -422,7 +419,10 @@ impl Driver {
         self.sockets[index] = Socket::new(fd);
         self.stats.sockets += 1;
         self.stats.ended += 1;
-        self.admission.open.fetch_add(1, Ordering::Relaxed);
+        if self.admission.wants_address() {
+            self.counted.resize(self.sockets.len(), Counted::default());
+            self.counted[index] = counted;
+        }
     }
 
     fn handle_receive(&mut self, id: ConnectionId, completion: Completion, bytes: &mut [u8], now: Now) {
@@ -442,7 +442,7 @@ impl Driver {
             _ if was == Receive::Poll => self.queue_receive(id, Receive::QueuedOnce),
             0 => self.shard.handle_end(id, now),
             1.. => {
-                let flow = self.shard.handle_bytes(id, bytes, now);
+                let flow = self.handle_bytes(id, bytes, now);
                 if !completion.has_more {
                     self.stats.receives_rearmed += u64::from(!was_once);
                     self.follow(id, flow);
@@ -463,6 +463,15 @@ impl Driver {
         }
     }
 
+    /// A bug that one connection's bytes bring out costs that connection, and no other.
+    fn handle_bytes(&mut self, id: ConnectionId, bytes: &mut [u8], now: Now) -> Flow {
+        let handled = catch_unwind(AssertUnwindSafe(|| self.shard.handle_bytes(id, bytes, now)));
+        handled.unwrap_or_else(|_| {
+            self.shard.handle_fault(id, now);
+            Flow::Stream
+        })
+    }
+
     /// Goes on receiving as the engine says.
     fn follow(&mut self, id: ConnectionId, flow: Flow) {
         match flow {
@@ -473,7 +482,7 @@ impl Driver {
                 let socket = &mut self.sockets[id.index as usize];
                 let fd = std::mem::replace(&mut socket.fd, UNUSED);
                 debug_assert!(socket.receive == Receive::Ended && !socket.is_sending, "nothing is in flight");
-                self.forget();
+                self.forget(id);
                 // SAFETY: the table owned the descriptor and has just forgotten it.
                 let fd = unsafe { OwnedFd::from_raw_fd(fd) };
                 self.moved.push_back((fd, moved));
@@ -587,17 +596,25 @@ impl Driver {
             return;
         };
         *socket = Socket::new(UNUSED);
-        self.forget();
+        self.forget(id);
         self.operations.push_back(Operation::Close { fd, reset });
         self.shard.handle_released(id);
     }
 
     /// A socket that had ended is this table's no more.
-    fn forget(&mut self) {
+    fn forget(&mut self, id: ConnectionId) {
         self.stats.sockets -= 1;
         self.stats.ended -= 1;
-        self.admission.open.fetch_sub(1, Ordering::Relaxed);
+        self.admission.leave(self.counted.get(id.index as usize).copied().unwrap_or_default());
     }
+}
+
+/// Where a connection comes from; nothing if it is gone already.
+fn peer_address(fd: RawFd) -> Option<IpAddr> {
+    // SAFETY: the descriptor is open for as long as this borrows it: it was just accepted or handed over, and
+    // is closed only by an operation that comes later.
+    let socket = unsafe { BorrowedFd::borrow_raw(fd) };
+    SockRef::from(&socket).peer_addr().ok()?.as_socket().map(|address| address.ip())
 }
 
 fn send(fd: RawFd, id: ConnectionId, bytes: &[u8]) -> Operation {

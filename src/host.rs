@@ -14,6 +14,11 @@ const RESERVED: u64 = 64;
 const CONNECTIONS_WISHED: u64 = 100_000;
 const BACKLOG_WISHED: u64 = 4_096;
 
+/// Memory over what outboxes may hold.
+const OUTBOXES_MEMORY_FRACTION: u64 = 5;
+/// However little memory there is.
+const OUTBOXES_BYTES_LEAST: usize = 1 << 20;
+
 /// The facts that matter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
@@ -31,6 +36,8 @@ pub struct Host {
     pub cores: u64,
     /// CPUs the process may use.
     pub cpus: u64,
+    /// Memory that the process may use, bytes: the machine's or its cgroup's.
+    pub memory_bytes: u64,
 }
 
 /// Reads the facts, after raising this process's soft descriptor limit to the hard one.
@@ -43,7 +50,21 @@ pub fn read(cores: usize) -> io::Result<Host> {
         syn_backlog_max: sysctl_number("net/ipv4/tcp_max_syn_backlog"),
         cores: cores as u64,
         cpus: core_affinity::get_core_ids().map_or(1, |cpus| cpus.len() as u64),
+        memory_bytes: memory_bytes(),
     })
+}
+
+/// The machine's memory, or what the process's cgroup leaves of it. Of the groups above its own, which may allow
+/// less, nothing is asked.
+fn memory_bytes() -> u64 {
+    // SAFETY: no memory is involved.
+    let (pages, page_bytes) =
+        unsafe { (libc::sysconf(libc::_SC_PHYS_PAGES), libc::sysconf(libc::_SC_PAGESIZE)) };
+    let machine_bytes = pages.max(0) as u64 * page_bytes.max(0) as u64;
+    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let group = groups.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
+    let allowed = std::fs::read_to_string(format!("/sys/fs/cgroup{group}/memory.max")).unwrap_or_default();
+    allowed.trim().parse().unwrap_or(u64::MAX).min(machine_bytes)
 }
 
 fn raise_descriptor_limit() -> io::Result<u64> {
@@ -78,6 +99,12 @@ impl Host {
     pub fn connections_max(&self, config: &Config) -> usize {
         let by_descriptors = self.connections_by_descriptors() as usize;
         config.connections_max.map_or(by_descriptors, |set| set.min(by_descriptors))
+    }
+
+    /// What may be owed to those of a core's connections that are behind: all cores together a fifth of the memory.
+    pub fn outboxes_bytes_max(&self, config: &Config) -> usize {
+        let share = (self.memory_bytes / OUTBOXES_MEMORY_FRACTION / self.cores.max(1)) as usize;
+        config.outboxes_bytes_max.unwrap_or(share.max(OUTBOXES_BYTES_LEAST))
     }
 }
 
@@ -127,7 +154,16 @@ mod tests {
             syn_backlog_max: Some(65_535),
             cores: 4,
             cpus: 4,
+            memory_bytes: 40 << 30,
         }
+    }
+
+    #[test]
+    fn all_outboxes_together_have_a_fifth_of_the_memory_unless_set() {
+        assert_eq!(host().outboxes_bytes_max(&Config::default()), 2 << 30);
+        let set = Config { outboxes_bytes_max: Some(70_000), ..Config::default() };
+        assert_eq!(host().outboxes_bytes_max(&set), 70_000);
+        assert!(read(2).unwrap().outboxes_bytes_max(&Config::default()) >= 1 << 20);
     }
 
     #[test]

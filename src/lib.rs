@@ -4,6 +4,7 @@
 //! message's way through it: [`ring`] → [`driver`] → `engine::Shard` → [`driver`] → [`ring`], turned by
 //! [`turn`], between cores by [`mesh`]. [`server`] boots it, [`control`] stops it. ARCHITECTURE.md is the map.
 
+pub mod admission;
 pub mod banner;
 pub mod clock;
 pub mod config;

@@ -16,28 +16,31 @@ const BACKLOG: i32 = 65_535;
 const FREE_TRIES_MAX: u32 = 50;
 const FREE_TRY_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Binds and listens `count` times on one port; `port` 0 takes any free one. Returns the port it has.
-pub fn listen(host: Host, port: u16, count: usize) -> io::Result<(Vec<OwnedFd>, u16)> {
+/// Binds and listens `count` times on one port; `port` 0 takes any free one. Returns the port it has. A connection whose
+/// peer acknowledges nothing for the timeout is ended by the kernel.
+pub fn listen(host: Host, port: u16, count: usize, timeout: Duration) -> io::Result<(Vec<OwnedFd>, u16)> {
     match host {
-        Host::Address(address) => listen_at(SocketAddr::new(address, port), count),
+        Host::Address(address) => listen_at(SocketAddr::new(address, port), count, timeout),
         // One socket for both families, or IPv4 alone where the kernel has no IPv6.
-        Host::All => match listen_at(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port), count) {
-            Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
-                listen_at(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port), count)
+        Host::All => {
+            match listen_at(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port), count, timeout) {
+                Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
+                    listen_at(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port), count, timeout)
+                }
+                result => result,
             }
-            result => result,
-        },
+        }
     }
 }
 
-fn listen_at(mut address: SocketAddr, count: usize) -> io::Result<(Vec<OwnedFd>, u16)> {
+fn listen_at(mut address: SocketAddr, count: usize, timeout: Duration) -> io::Result<(Vec<OwnedFd>, u16)> {
     if address.port() != 0 {
         // With SO_REUSEPORT alone, a second server of the same user would silently take half the connects.
         wait_until_free(address)?;
     }
     let mut listeners = Vec::new();
     for _ in 0..count {
-        let (listener, port) = bind(address)?;
+        let (listener, port) = bind(address, timeout)?;
         address.set_port(port);
         listeners.push(listener);
     }
@@ -68,11 +71,12 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn bind(address: SocketAddr) -> io::Result<(OwnedFd, u16)> {
+fn bind(address: SocketAddr, timeout: Duration) -> io::Result<(OwnedFd, u16)> {
     let socket = socket(address)?;
     socket.set_reuse_port(true)?;
-    // Accepted sockets inherit it: no system call for each connection.
+    // Accepted sockets inherit both: no system call for each connection.
     socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_user_timeout(Some(timeout))?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     let port = socket.local_addr()?.as_socket().map_or(address.port(), |bound| bound.port());
@@ -83,12 +87,25 @@ fn bind(address: SocketAddr) -> io::Result<(OwnedFd, u16)> {
 mod tests {
     use super::*;
 
+    const TIMEOUT: Duration = Duration::from_millis(12_345);
+
     #[test]
     fn one_port_is_shared_by_a_servers_own_listeners_and_by_nobody_elses() {
         let host = Host::Address(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        let (listeners, port) = listen(host, 0, 3).unwrap();
+        let (listeners, port) = listen(host, 0, 3, TIMEOUT).unwrap();
         assert!(listeners.len() == 3 && port > 0);
-        let taken = listen(host, port, 1).unwrap_err();
+        let taken = listen(host, port, 1, TIMEOUT).unwrap_err();
         assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    /// Hazard: what a listener has set is the accepted sockets' only because Linux copies it.
+    #[test]
+    fn accepted_sockets_have_the_listeners_timeout_and_no_delay() {
+        let host = Host::Address(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let (listeners, port) = listen(host, 0, 1, TIMEOUT).unwrap();
+        let _client = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        let (accepted, _) = socket2::SockRef::from(&listeners[0]).accept().unwrap();
+        assert_eq!(accepted.tcp_user_timeout().unwrap(), Some(TIMEOUT));
+        assert!(accepted.tcp_nodelay().unwrap());
     }
 }

@@ -27,7 +27,7 @@ fn main() -> ExitCode {
             EXIT_CONFIG
         }),
         Err(exit) => {
-            eprintln!("{}", exit.line);
+            say_plainly(&exit.line);
             exit.code
         }
     };
@@ -36,13 +36,21 @@ fn main() -> ExitCode {
 
 fn serve(config: &Config) -> Result<u8, Box<dyn std::error::Error>> {
     let host = host::read(config.cores)?;
+    let mut config = config.clone();
+    config.limits.outboxes_bytes_max = host.outboxes_bytes_max(&config);
+    let config = &config;
     let events = Events::new()?;
-    let running = server::start(config, host.connections_max(config), events.shard_ended()?)?;
+    let running = server::start(config, host.connections_max(config), &events.notify()?)?;
     let banner = banner::banner(config, &host, running.port(), running.core_ports());
     let _ = std::io::stdout().write_all(banner.as_bytes());
     Ok(events.supervise(running, say)?)
 }
 
 fn say(line: &str) {
-    eprintln!("downbeat: {line}");
+    say_plainly(&format!("downbeat: {line}"));
+}
+
+/// Whoever reads standard error may have closed it; that is no reason to end.
+fn say_plainly(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }

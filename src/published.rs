@@ -14,7 +14,7 @@ pub struct Published {
     driver: [AtomicU64; DRIVER_FIGURES],
 }
 
-const DRIVER_FIGURES: usize = 14;
+const DRIVER_FIGURES: usize = 15;
 
 /// One reading of a shard's figures.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,6 +55,7 @@ impl Published {
             driver.sends_short,
             driver.accepts_failed,
             driver.accepts_over_limit,
+            driver.accepts_over_address_limit,
             ring.enters,
             ring.completions,
             ring.overflows,
@@ -79,6 +80,7 @@ impl Published {
             sends_short,
             accepts_failed,
             accepts_over_limit,
+            accepts_over_address_limit,
             enters,
             completions,
             overflows,
@@ -97,6 +99,7 @@ impl Published {
                 sends_short,
                 accepts_failed,
                 accepts_over_limit,
+                accepts_over_address_limit,
             },
             ring: RingStats { enters, completions, overflows },
             turns,

@@ -3,9 +3,10 @@
 //! Everything that can fail for the operator's reasons fails here, before the first connection, with one
 //! line that says the remedy. The shards themselves are in [`crate::turn`].
 
+use crate::admission::Admission;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::driver::{self, Admission, Driver};
+use crate::driver::{self, Driver};
 use crate::listener;
 use crate::mesh::{Doorbell, Mesh};
 use crate::published::{Figures, Published};
@@ -19,6 +20,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Locked memory of one executor's own rings, which a shard hardly uses.
 const EXECUTOR_IO_MEMORY_BYTES: usize = 64 * 1024;
@@ -38,6 +40,18 @@ struct RunningShard {
     published: Arc<Published>,
     executor: ExecutorJoinHandle<ShardEnd>,
 }
+
+/// What a shard tells the control core without being asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// It has ended, for whatever reason.
+    Ended,
+    /// Accepts fail for want of descriptors or memory.
+    AcceptsFail,
+}
+
+/// How a notice leaves a shard's thread; it must not block.
+pub type Notify = Arc<dyn Fn(Notice) + Send + Sync>;
 
 /// How a shard ended.
 type ShardEnd = Result<(), String>;
@@ -66,16 +80,12 @@ struct Plan {
     commands: Receiver<Command>,
     published: Arc<Published>,
     started: Sender<io::Result<()>>,
-    ended: Box<dyn Fn() + Send>,
+    notify: Notify,
 }
 
-/// Starts a server; it listens when this returns. `ended` is called on a shard's thread when the shard ends,
+/// Starts a server; it listens when this returns. `notify` is called on a shard's thread when the shard ends,
 /// for whatever reason.
-pub fn start(
-    config: &Config,
-    connections_max: usize,
-    ended: impl Fn() + Send + Clone + 'static,
-) -> Result<Running, StartError> {
+pub fn start(config: &Config, connections_max: usize, notify: &Notify) -> Result<Running, StartError> {
     let cores = config.cores;
     let (listeners, port) = listen(config, config.port, cores)?;
     let mut listeners: Vec<Vec<OwnedFd>> = listeners.into_iter().map(|listener| vec![listener]).collect();
@@ -83,8 +93,8 @@ pub fn start(
     let (meshes, doorbells) = Mesh::new(cores as u16, config.ring.batches_per_link)
         .map_err(|error| StartError(format!("cannot make the mesh's doorbells: {error}")))?;
     let clock = Clock::start();
-    let admission = Admission::new(connections_max);
     let seed = draw_seed()?;
+    let admission = Admission::new(connections_max, config.address_connections_max, seed);
     let cpus = cpus()?;
     let (started, starts) = bounded(cores);
     let mut shards = Vec::new();
@@ -110,7 +120,7 @@ pub fn start(
             commands: command_receiver,
             published: Arc::clone(&published),
             started: started.clone(),
-            ended: Box::new(ended.clone()),
+            notify: Arc::clone(notify),
         };
         // The thread pins itself: the executor's own pinning reads the whole CPU topology several times,
         // which is most of the time that a start takes.
@@ -183,10 +193,10 @@ fn run_shard(plan: Plan) -> ShardEnd {
         commands,
         published,
         started,
-        ended,
+        notify,
     } = plan;
     // Whatever happens below, the control core hears of the end.
-    let _ended = OnDrop(ended);
+    let _ended = OnDrop(Arc::clone(&notify));
     let life = || {
         if !core_affinity::set_for_current(cpu) {
             let _ = started.send(Err(io::Error::other(format!("CPU {} cannot be pinned to", cpu.id))));
@@ -204,7 +214,7 @@ fn run_shard(plan: Plan) -> ShardEnd {
             }
         };
         let driver = Driver::new(Shard::new(settings), clock, listeners, admission);
-        let mut core = Core::new(ring, driver, mesh, commands, published);
+        let mut core = Core::new(ring, driver, mesh, commands, published, notify);
         let _ = started.send(Ok(()));
         core.run()
     };
@@ -218,16 +228,17 @@ fn run_shard(plan: Plan) -> ShardEnd {
     }
 }
 
-struct OnDrop(Box<dyn Fn() + Send>);
+struct OnDrop(Notify);
 
 impl Drop for OnDrop {
     fn drop(&mut self) {
-        (self.0)();
+        (self.0)(Notice::Ended);
     }
 }
 
 fn listen(config: &Config, port: u16, count: usize) -> Result<(Vec<OwnedFd>, u16), StartError> {
-    listener::listen(config.host, port, count).map_err(|error| {
+    let timeout = Duration::from_millis(u64::from(config.tcp_timeout_ms));
+    listener::listen(config.host, port, count, timeout).map_err(|error| {
         let remedy = match error.kind() {
             io::ErrorKind::AddrInUse => {
                 "another process listens there; stop it or choose another with --port"

@@ -10,6 +10,7 @@ use crate::driver::Driver;
 use crate::mesh::{Batch, Mesh};
 use crate::published::Published;
 use crate::ring::Ring;
+use crate::server::{Notice, Notify};
 use crossbeam_channel::Receiver;
 use crowd::{Crowd, Waited};
 use engine::{CoreId, Moved};
@@ -45,6 +46,9 @@ pub struct Core {
     mesh: Mesh,
     commands: Receiver<Command>,
     published: Arc<Published>,
+    notify: Notify,
+    /// Failed accepts that were told of.
+    accepts_failed_told: u64,
     /// Connections for each peer, by core.
     waiting: Vec<Vec<(OwnedFd, Moved)>>,
     crowd: Crowd,
@@ -61,6 +65,7 @@ impl Core {
         mesh: Mesh,
         commands: Receiver<Command>,
         published: Arc<Published>,
+        notify: Notify,
     ) -> Core {
         let cores = mesh.peers().count() + 1;
         Core {
@@ -69,6 +74,8 @@ impl Core {
             mesh,
             commands,
             published,
+            notify,
+            accepts_failed_told: 0,
             waiting: (0..cores).map(|_| Vec::new()).collect(),
             crowd: Crowd::default(),
             turns: 0,
@@ -273,6 +280,10 @@ impl Core {
     fn publish(&mut self) {
         let ring = self.ring.stats();
         let driver = self.driver.stats();
+        if driver.accepts_failed > self.accepts_failed_told {
+            self.accepts_failed_told = driver.accepts_failed;
+            (self.notify)(Notice::AcceptsFail);
+        }
         self.published.publish(self.driver.shard().stats(), &driver, &ring, self.turns);
     }
 }

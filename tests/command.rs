@@ -174,3 +174,22 @@ fn help_and_version_go_to_standard_output() {
         assert!(text.len() > 10, "{text}");
     }
 }
+
+#[test]
+fn without_descriptors_accepts_wait_one_line_says_so_and_it_recovers_by_itself() {
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 200 && exec \"$0\" --port 0 --host 127.0.0.1 --cores 1"]);
+    command.arg(env!("CARGO_BIN_EXE_downbeat")).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = start(&mut command);
+    let errors = BufReader::new(process.child.stderr.take().unwrap());
+    // More than it may have: the last are answered 503, and hold a descriptor until they end.
+    let crowd: Vec<_> = (0..250).map(|_| server::tcp(process.port)).collect();
+    let line = errors.lines().next().unwrap().unwrap();
+    assert!(line.contains("no descriptors") && line.contains("LimitNOFILE="), "{line}");
+    drop(crowd);
+    let mut client = connect(process.port, "/");
+    join(&mut client, "R", "u");
+    hear_type(&mut client, "joined");
+    process.signal(libc::SIGTERM);
+    assert!(process.wait().success());
+}

@@ -147,7 +147,7 @@ fn a_send_that_the_kernel_takes_in_parts_goes_on_where_it_stopped() {
 #[test]
 fn a_reader_that_stops_is_cut_off_and_its_room_goes_on() {
     let server = Server::start(&Config {
-        limits: Limits { outbox_bytes_max: 16 * 1024, ..Limits::default() },
+        limits: Limits { outbox_bytes_max: 16 * 1024, is_metered: false, ..Limits::default() },
         ..config(1)
     });
     let mut speaker = server.connect("/?roomCode=R");
@@ -192,7 +192,8 @@ fn resets_in_the_middle_of_everything_leave_nothing_behind() {
 #[test]
 fn no_wake_up_is_lost_between_cores() {
     const TURNS: usize = 3_000;
-    let server = Server::start(&Config { port_per_core: true, ..config(4) });
+    let limits = Limits { is_metered: false, ..Limits::default() };
+    let server = Server::start(&Config { port_per_core: true, limits, ..config(4) });
     let ports = server.core_ports().to_vec();
     let mut players: Vec<_> = ports.iter().map(|port| connect(*port, "/")).collect();
     for player in &mut players {

@@ -53,7 +53,7 @@ fn a_room_in_the_url_brings_everyone_to_one_core() {
 #[test]
 fn order_within_a_room_is_the_same_for_members_on_every_core() {
     const ROUNDS: usize = 200;
-    let limits = Limits { room_local_max: 2, ..Limits::default() };
+    let limits = Limits { room_local_max: 2, is_metered: false, ..Limits::default() };
     let server = Server::start(&Config { port_per_core: true, limits, ..config(4) });
     let ports = server.core_ports().to_vec();
     let clients: Vec<_> = (0..8)

@@ -22,6 +22,8 @@ pub(super) struct Setting {
     pub(super) value_name: &'static str,
     pub(super) help: &'static str,
     pub(super) allowed: &'static str,
+    /// What holds if it is not set, for those that have no value of their own then.
+    pub(super) unset: &'static str,
     /// A flag without a value means true.
     pub(super) is_switch: bool,
     /// Sets it; `None` if the value is not allowed.
@@ -51,10 +53,20 @@ const fn text(key: &'static str, environment: &'static str, value_name: &'static
         value_name,
         help: "",
         allowed: "",
+        unset: "by the descriptor limit",
         is_switch: false,
         set: |_, _| None,
         show: |_| String::new(),
     }
+}
+
+const fn limit_text(
+    key: &'static str,
+    environment: &'static str,
+    value_name: &'static str,
+    unset: &'static str,
+) -> Setting {
+    Setting { table: "limits", heading: "Limits", unset, ..text(key, environment, value_name) }
 }
 
 /// A number in its range.
@@ -78,6 +90,7 @@ macro_rules! number_row {
             value_name: $unit,
             help: $help,
             allowed: $allowed,
+            unset: "",
             is_switch: false,
             set: |config, value| {
                 let parse: fn(&str) -> Option<_> = $parse;
@@ -202,6 +215,16 @@ pub(super) const SETTINGS: &[Setting] = &[
         show: |config| config.connections_max.map_or(String::new(), |max| max.to_string()),
         ..text("connections_max", "DOWNBEAT_CONNECTIONS_MAX", "N")
     },
+    Setting {
+        help: "Connections from one address, of IPv6 its first 64 bits; past it new ones are answered 503",
+        allowed: "1 to 10000000",
+        set: |config, value| {
+            config.address_connections_max = Some(number(value, 1..=10_000_000)?);
+            Some(())
+        },
+        show: |config| config.address_connections_max.map_or(String::new(), |max| max.to_string()),
+        ..limit_text("address_connections_max", "DOWNBEAT_ADDRESS_CONNECTIONS_MAX", "N", "no limit")
+    },
     limit!(
         head_bytes_max,
         "DOWNBEAT_HEAD_BYTES_MAX",
@@ -227,6 +250,14 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Headers of an upgrade request; past it 431"
     ),
     limit!(
+        join_timeout_ms,
+        "DOWNBEAT_JOIN_TIMEOUT_MS",
+        "MS",
+        "1000 to 3600000",
+        1_000..=3_600_000,
+        "Rooms: time from the upgrade to the first join; past it 1008"
+    ),
+    limit!(
         message_bytes_max,
         "DOWNBEAT_MESSAGE_BYTES_MAX",
         "BYTES",
@@ -243,6 +274,110 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Frames of a message; past it 1008"
     ),
     limit!(
+        message_timeout_ms,
+        "DOWNBEAT_MESSAGE_TIMEOUT_MS",
+        "MS",
+        "1000 to 3600000",
+        1_000..=3_600_000,
+        "Time from a message's first byte to its last; past it 1008"
+    ),
+    Setting {
+        help: "Rates of messages, pings, commands and new rooms are held; benchmarks go past them on purpose",
+        allowed: "true, false",
+        is_switch: true,
+        set: |config, value| value.parse().ok().map(|is_metered| config.limits.is_metered = is_metered),
+        show: |config| config.limits.is_metered.to_string(),
+        ..limit_text("metered", "DOWNBEAT_METERED", "BOOL", "")
+    },
+    limit!(
+        messages_per_s,
+        "DOWNBEAT_MESSAGES_PER_S",
+        "N",
+        "0 to 1000",
+        0..=1_000,
+        "Rooms: messages a connection and second, 0 for no limit; past burst and rate its time_pings are dropped"
+    ),
+    limit!(
+        messages_burst,
+        "DOWNBEAT_MESSAGES_BURST",
+        "N",
+        "1 to 120",
+        1..=engine::limits::MESSAGES_BURST_MAX,
+        "Messages of a connection at once; past twice as many it is closed with 1008"
+    ),
+    limit!(
+        controls_per_s,
+        "DOWNBEAT_CONTROLS_PER_S",
+        "N",
+        "0 to 1000",
+        0..=1_000,
+        "Pings and pongs a connection and second, 0 for no limit; past burst and rate 1008"
+    ),
+    limit!(
+        controls_burst,
+        "DOWNBEAT_CONTROLS_BURST",
+        "N",
+        "1 to 255",
+        1..=u8::MAX,
+        "Pings and pongs of a connection at once"
+    ),
+    limit!(
+        commands_per_s,
+        "DOWNBEAT_COMMANDS_PER_S",
+        "N",
+        "0 to 1000",
+        0..=1_000,
+        "Commands a connection and second, 0 for no limit; past burst and rate they are ignored"
+    ),
+    limit!(
+        commands_burst,
+        "DOWNBEAT_COMMANDS_BURST",
+        "N",
+        "1 to 255",
+        1..=u8::MAX,
+        "Commands of a connection at once"
+    ),
+    limit!(
+        room_commands_per_s,
+        "DOWNBEAT_ROOM_COMMANDS_PER_S",
+        "N",
+        "0 to 1000",
+        0..=1_000,
+        "Commands a room and second, 0 for no limit; past burst and rate they are ignored"
+    ),
+    limit!(
+        room_commands_burst,
+        "DOWNBEAT_ROOM_COMMANDS_BURST",
+        "N",
+        "1 to 255",
+        1..=u8::MAX,
+        "Commands of a room at once"
+    ),
+    limit!(
+        rooms_made_per_min,
+        "DOWNBEAT_ROOMS_MADE_PER_MIN",
+        "N",
+        "0 to 60000",
+        0..=60_000,
+        "Rooms that a connection makes a minute, 0 for no limit; past burst and rate 1008"
+    ),
+    limit!(
+        rooms_made_burst,
+        "DOWNBEAT_ROOMS_MADE_BURST",
+        "N",
+        "1 to 255",
+        1..=u8::MAX,
+        "Rooms that a connection makes at once"
+    ),
+    limit!(
+        rooms_max,
+        "DOWNBEAT_ROOMS_MAX",
+        "N",
+        "1 to 100000000",
+        1..=100_000_000,
+        "Rooms of all cores; past it who would make one more is closed with 1013"
+    ),
+    limit!(
         outbox_bytes_max,
         "DOWNBEAT_OUTBOX_BYTES_MAX",
         "BYTES",
@@ -250,6 +385,26 @@ pub(super) const SETTINGS: &[Setting] = &[
         4096..=1 << 30,
         "Bytes owed to a connection that does not read; past it the connection is reset"
     ),
+    limit!(
+        outbox_timeout_ms,
+        "DOWNBEAT_OUTBOX_TIMEOUT_MS",
+        "MS",
+        "1000 to 3600000",
+        1_000..=3_600_000,
+        "Time in which a connection takes nothing of what it is owed; past it it is reset"
+    ),
+    Setting {
+        help: "Bytes owed to all connections of a core that are behind; past it those that are owed most are reset",
+        allowed: "65536 to 1099511627776",
+        set: |config, value| number(value, 65_536..=1 << 40).map(|max| config.outboxes_bytes_max = Some(max)),
+        show: |config| config.outboxes_bytes_max.map_or(String::new(), |max| max.to_string()),
+        ..limit_text(
+            "outboxes_bytes_max",
+            "DOWNBEAT_OUTBOXES_BYTES_MAX",
+            "BYTES",
+            "a fifth of the memory for all cores",
+        )
+    },
     limit!(
         ping_interval_ms,
         "DOWNBEAT_PING_INTERVAL_MS",
@@ -274,6 +429,13 @@ pub(super) const SETTINGS: &[Setting] = &[
         100..=60_000,
         "Time that a peer has to end a connection after our close frame; past it a reset"
     ),
+    Setting {
+        help: "Time in which a peer acknowledges nothing that was sent to it; past it the kernel ends the connection",
+        allowed: "1000 to 3600000",
+        set: |config, value| number(value, 1_000..=3_600_000).map(|ms| config.tcp_timeout_ms = ms),
+        show: |config| config.tcp_timeout_ms.to_string(),
+        ..limit_text("tcp_timeout_ms", "DOWNBEAT_TCP_TIMEOUT_MS", "MS", "")
+    },
     limit!(
         json_depth_max,
         "DOWNBEAT_JSON_DEPTH_MAX",

@@ -113,7 +113,10 @@ fn the_printed_configuration_is_a_file_that_gives_the_same() {
     };
     assert!(text.contains("port = 7 # flag: --port\n"), "{text}");
     assert!(text.contains("environment = \"production\" # environment: NODE_ENV\n"), "{text}");
-    assert!(text.contains("[limits]\nhead_bytes_max = 8192 # default\n"), "{text}");
+    assert!(
+        text.contains("[limits]\n# address_connections_max =  # default\nhead_bytes_max = 8192 # default\n"),
+        "{text}"
+    );
     let again = config(&["--config", "downbeat.toml"], &[], &text);
     let expected = config(&arguments[1..], &[("NODE_ENV", "production")], "");
     assert_eq!(again, expected);

@@ -39,7 +39,7 @@ impl Kernel {
             seed: Seed(1, 2),
         };
         let listener = OwnedFd::from(File::open("/dev/null").expect("there is a /dev/null"));
-        let admission = Admission::new(100);
+        let admission = Admission::new(100, None, Seed(4, 12));
         let driver = Driver::new(Shard::new(settings), Clock::start(), vec![listener], admission);
         let driver = ManuallyDrop::new(driver);
         let mut kernel = Kernel { driver, operations: Vec::new() };

@@ -8,8 +8,9 @@
 
 use downbeat::config::{Config, Host};
 use downbeat::published::Figures;
-use downbeat::server::{self, Running};
+use downbeat::server::{self, Notify, Running};
 use std::net::{IpAddr, Ipv4Addr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tungstenite::{Message, WebSocket, client::IntoClientRequest};
 
@@ -31,7 +32,8 @@ pub fn config(cores: usize) -> Config {
 impl Server {
     pub fn start(config: &Config) -> Server {
         let connections_max = config.connections_max.unwrap_or(10_000);
-        Server { running: Some(server::start(config, connections_max, || ()).unwrap()) }
+        let notify: Notify = Arc::new(|_| ());
+        Server { running: Some(server::start(config, connections_max, &notify).unwrap()) }
     }
 
     pub fn running(&self) -> &Running {
