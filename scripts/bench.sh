@@ -60,15 +60,15 @@ for members in 3000 10000; do
     --click-every 5s -d 3s --warmup 2s --slo 'p99<50ms'
 done
 # A hundred rooms of a hundred, everyone speaking as fast as it drains.
-bench chatter-10000-closed chatter rooms uws bun -- -c 10000 --room-size 100 --closed --metric rate "${short[@]}"
+bench chatter-10000-closed chatter "rooms --metered=false" uws bun -- -c 10000 --room-size 100 --closed --metric rate "${short[@]}"
 # Every connection with its upgrade and its join.
 bench storm connect-storm rooms "${with_rooms[@]}" -- -c 5000 --profile rooms -d 1500ms
 
 # Two shards on the one CPU that one shard has: what a second core costs, not what it brings.
-two_cores="target/release/downbeat --port {port} --app rooms --cores 2"
+two_cores="target/release/downbeat --port {port} --app rooms --metered=false --cores 2"
 bench cores-rooms rooms rooms "Two-cores=$two_cores" -- -c 2000 --room-size 20 --click-every 5s -d 3s --warmup 2s
-bench cores-local chatter rooms "Two-cores=$two_cores" -- -c 2000 --room-size 20 --closed "${short[@]}"
-bench cores-span chatter rooms "Across-two-cores=$two_cores --room-local-max 100" -- -c 200 --room-size 200 \
+bench cores-local chatter "rooms --metered=false" "Two-cores=$two_cores" -- -c 2000 --room-size 20 --closed "${short[@]}"
+bench cores-span chatter "rooms --metered=false" "Across-two-cores=$two_cores --room-local-max 100" -- -c 200 --room-size 200 \
   --closed "${short[@]}"
 
 for server in downbeat "${everyone[@]}"; do

@@ -19,7 +19,7 @@ storm=(-c 9000 --profile rooms --room-size 20 --first-room 1000 -d 2s)
 
 # serve: starts a server on the first CPU and sets `url`.
 serve() {
-  taskset -c 0 target/release/downbeat --port 0 --host 127.0.0.1 --cores 1 > "$work/server" 2> /dev/null &
+  taskset -c 0 target/release/downbeat --port 0 --host 127.0.0.1 --cores 1 --metered=false > "$work/server" 2> /dev/null &
   servers+=($!)
   until grep -q '^  clients' "$work/server"; do sleep 0.05; done
   url=ws://127.0.0.1:$(sed -n 's/^ *port *\([0-9]*\).*/\1/p' "$work/server")

@@ -29,9 +29,9 @@ scenario echo echo -c 50 --closed --depth 4 --payload 16384
 scenario broadcast broadcast -c 50 --rate 200
 scenario broadcast broadcast -c 50 --closed
 scenario rooms rooms -c 500 --room-size 20 --click-every 2s --leavers 300
-scenario chatter rooms -c 500 --room-size 20 --rate 2000
-scenario chatter rooms -c 500 --room-size 100 --closed
-scenario chatter rooms -c 1000 --room-size 1000 --speakers 4 --slow-share 90 --closed
+scenario chatter "rooms --metered=false" -c 500 --room-size 20 --rate 2000
+scenario chatter "rooms --metered=false" -c 500 --room-size 100 --closed
+scenario chatter "rooms --metered=false" -c 1000 --room-size 1000 --speakers 4 --slow-share 90 --closed
 scenario idle rooms -c 1000 --profile rooms
 scenario connect-storm rooms -c 1000 --profile rooms
 duration=4s scenario herd rooms -c 500 --profile rooms

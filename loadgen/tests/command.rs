@@ -55,7 +55,7 @@ fn downbeat() -> String {
         }
         program
     });
-    format!("Downbeat={} --host 127.0.0.1 --port {{port}} --cores 2", PROGRAM.display())
+    format!("Downbeat={} --host 127.0.0.1 --port {{port}} --cores 2 --metered=false", PROGRAM.display())
 }
 
 /// Runs chatter in rooms of 8, 8 and 4.
