@@ -5,6 +5,9 @@
 use crate::frame::{self, Opcode};
 use tungstenite::protocol::frame::coding::CloseCode;
 
+/// Given out by IANA since tungstenite's list was made.
+const BAD_GATEWAY: u16 = 1014;
+
 /// Why Downbeat closes a connection, as the code in the close frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
@@ -57,7 +60,7 @@ pub fn reply(payload: &[u8]) -> Reason {
         return if payload.is_empty() { Reason::Normal } else { Reason::Protocol };
     };
     let code = u16::from_be_bytes(*code);
-    if !CloseCode::from(code).is_allowed() {
+    if code != BAD_GATEWAY && !CloseCode::from(code).is_allowed() {
         return Reason::Protocol;
     }
     if std::str::from_utf8(text).is_err() {
