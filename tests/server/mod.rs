@@ -9,6 +9,7 @@
 use downbeat::config::{Config, Host};
 use downbeat::published::Figures;
 use downbeat::server::{self, Notify, Running};
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -80,6 +81,14 @@ impl Server {
             |it| it.driver.armed + it.driver.queued,
             |armed| armed == connections,
         );
+    }
+
+    /// Writes, and waits until the server has received: what is written next is in another of its receives. For one
+    /// connection at a time, since any completion counts.
+    pub fn deliver(&self, stream: &mut TcpStream, bytes: &[u8]) {
+        let before = self.total(|it| it.ring.completions);
+        stream.write_all(bytes).unwrap();
+        self.await_total("completions", |it| it.ring.completions, |completions| completions > before);
     }
 
     pub fn stop(mut self) {

@@ -130,6 +130,7 @@ fn reason_of(error: Error) -> &'static str {
 /// Decides on a head that is well-formed.
 fn judge<'a>(request: &httparse::Request<'_, 'a>) -> Result<Request<'a>, Refusal> {
     let fields = Fields::read(request.headers)?;
+    fields.check_framing()?;
     if !fields.host.is_some_and(is_host) {
         return Err(Refusal::BadRequest("no valid Host"));
     }
@@ -148,7 +149,7 @@ fn judge<'a>(request: &httparse::Request<'_, 'a>) -> Result<Request<'a>, Refusal
     if !fields.connection_upgrade {
         return Err(Refusal::BadRequest("Connection does not name upgrade"));
     }
-    if fields.body {
+    if fields.content_length.is_some() || fields.is_encoded {
         return Err(Refusal::BadRequest("an upgrade has no body"));
     }
     let origin = match fields.version {
@@ -169,7 +170,11 @@ struct Fields<'a> {
     upgrade: bool,
     upgrade_websocket: bool,
     connection_upgrade: bool,
-    body: bool,
+    content_length: Option<&'a str>,
+    /// It has Transfer-Encoding.
+    is_encoded: bool,
+    /// The last transfer coding is `chunked`.
+    is_chunked: bool,
     version: Option<&'a str>,
     key: Option<&'a str>,
     protocol: Option<&'a str>,
@@ -189,8 +194,12 @@ impl<'a> Fields<'a> {
                 fields.upgrade_websocket |= has_token(header, "websocket")?;
             } else if is("Connection") {
                 fields.connection_upgrade |= has_token(header, "upgrade")?;
-            } else if is("Content-Length") || is("Transfer-Encoding") {
-                fields.body = true;
+            } else if is("Content-Length") {
+                once(&mut fields.content_length, header, "Content-Length comes twice")?;
+            } else if is("Transfer-Encoding") {
+                let last = elements(text(header)?).next_back();
+                fields.is_encoded = true;
+                fields.is_chunked = last.is_some_and(|last| last.eq_ignore_ascii_case("chunked"));
             } else if is("Sec-WebSocket-Version") {
                 once(&mut fields.version, header, "Sec-WebSocket-Version comes twice")?;
             } else if is("Sec-WebSocket-Key") {
@@ -205,6 +214,21 @@ impl<'a> Fields<'a> {
             }
         }
         Ok(fields)
+    }
+
+    /// A request whose end cannot be told is refused whatever it asks for, RFC 9112 §6.3.
+    fn check_framing(&self) -> Result<(), Refusal> {
+        let is_number = |value: &str| !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+        match self.content_length {
+            Some(_) if self.is_encoded => {
+                Err(Refusal::BadRequest("Content-Length stands beside Transfer-Encoding"))
+            }
+            Some(length) if !is_number(length) => Err(Refusal::BadRequest("Content-Length is not a number")),
+            None if self.is_encoded && !self.is_chunked => {
+                Err(Refusal::BadRequest("Transfer-Encoding does not end in chunked"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -240,7 +264,7 @@ fn text<'a>(header: &httparse::Header<'a>) -> Result<&'a str, Refusal> {
 }
 
 /// The elements of a comma list; some may be empty.
-fn elements(value: &str) -> impl Iterator<Item = &str> {
+fn elements(value: &str) -> impl DoubleEndedIterator<Item = &str> {
     value.split(',').map(|element| element.trim_matches([' ', '\t']))
 }
 

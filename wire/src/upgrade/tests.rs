@@ -177,6 +177,30 @@ fn get_and_head_without_upgrade_are_not_found() {
     }
 }
 
+/// RFC 9112 §6.3: whoever is unsure where a request ends must not answer as if it knew.
+#[test]
+fn a_request_whose_end_cannot_be_told_is_a_bad_request_upgrade_or_not() {
+    for method in ["GET", "HEAD", "POST", "OPTIONS"] {
+        for lines in [
+            "Content-Length: -1\r\n",
+            "Content-Length: +1\r\n",
+            "Content-Length: 0x1\r\n",
+            "Content-Length: 1 2\r\n",
+            "Content-Length: 1\r\nContent-Length: 2\r\n",
+            "Transfer-Encoding: gzip\r\n",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n",
+            "Transfer-Encoding: chunked\r\nContent-Length: 1\r\n",
+        ] {
+            let head = format!("{method} / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
+            assert_eq!(status(&head), 400, "{head:?}");
+        }
+        for lines in ["Content-Length: 0012\r\n", "Transfer-Encoding: gzip, Chunked\r\n"] {
+            let head = format!("{method} / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
+            assert_ne!(status(&head), 400, "{head:?}");
+        }
+    }
+}
+
 #[test]
 fn options_is_answered_on_any_path_upgrade_or_not() {
     assert_eq!(refusal("OPTIONS * HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"), Refusal::Options);

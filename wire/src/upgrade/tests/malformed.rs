@@ -54,7 +54,13 @@ pub(super) fn malformed() -> Vec<(&'static str, Vec<u8>)> {
     add("Connection does not", with("Connection", "Connection: close\r\n"));
     add("Connection does not", with("Connection", "Connection: upgrades; upgrade=1\r\n"));
     add("no body", adding("Content-Length: 0\r\n"));
-    add("no body", adding("content-length: x\r\n"));
+    add("no body", adding("content-length: 5\r\n"));
+    add("not a number", adding("content-length: x\r\n"));
+    add("not a number", adding("Content-Length:\r\n"));
+    add("not a number", adding("Content-Length: 1, 1\r\n"));
+    add("Length comes twice", adding("Content-Length: 0\r\nContent-Length: 0\r\n"));
+    add("end in chunked", adding("Transfer-Encoding: chunked, gzip\r\n"));
+    add("beside Transfer", adding("Content-Length: 0\r\nTransfer-Encoding: chunked\r\n"));
     add("no body", adding("Transfer-Encoding: chunked\r\n"));
     add("not 16 bytes", with("Sec-WebSocket-Key", ""));
     add("not 16 bytes", with("Sec-WebSocket-Key", "Sec-WebSocket-Key:\r\n"));
