@@ -39,6 +39,7 @@ use std::collections::VecDeque;
 use watch::Watched;
 use wire::answer::Clocks;
 use wire::request::Parser;
+use wire::upgrade::Partial;
 
 /// What a shard is told at its start.
 #[derive(Clone, Debug)]
@@ -93,7 +94,7 @@ pub struct Shard {
     /// Members of rooms here whose sockets are elsewhere.
     members_elsewhere: HashMap<MemberId, MemberElsewhere, Seed>,
     /// The first bytes of requests that have not come whole, by slot: few, and not for long.
-    heads: HashMap<u32, Vec<u8>, Seed>,
+    heads: HashMap<u32, Partial, Seed>,
     /// Who is midway in a message or behind, by slot.
     watched: HashMap<u32, Watched, Seed>,
     /// The newest pings of those with too many pongs to be sent, by slot.

@@ -5,8 +5,10 @@
 //! no compression: anything but a clean upgrade is refused, and after a refusal the connection closes.
 //! Invariant: the result for a head does not depend on how it was split, nor on what comes behind it.
 
+mod partial;
 mod response;
 
+pub use partial::Partial;
 pub use response::{RETRY_AFTER_S, Refusal, accept, is_head_method};
 
 use httparse::{Error, Status};
@@ -63,8 +65,8 @@ impl<'a> Request<'a> {
 }
 
 /// Reads the head at the front of `bytes`, which are all that came so far. An error as soon as no
-/// continuation could be valid. Linear in the head, and begins at its start at each call: the cost of a
-/// head that drips in is bounded by `bytes_max` a call.
+/// continuation could be valid. Linear in the head, and begins at its start at each call: of one that comes in pieces,
+/// [`Partial`] tells when there is a call to make.
 pub fn parse<'a>(bytes: &'a [u8], limits: &HeadLimits) -> Result<Head<'a>, Refusal> {
     let window = &bytes[..bytes.len().min(limits.bytes_max)];
     // httparse sees only what lies ahead of our own find, so the earlier fault is reported, whoever found it:

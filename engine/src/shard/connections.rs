@@ -16,7 +16,7 @@ use wire::close::{self, Reason};
 use wire::decoder::{Decoder, Event};
 use wire::frame::{self, Opcode};
 use wire::request::Parser;
-use wire::upgrade::{self, Head, Refusal};
+use wire::upgrade::{self, Head, Partial, Refusal};
 
 /// How the driver goes on with a socket after its bytes were handled.
 #[derive(Debug, PartialEq, Eq)]
@@ -219,16 +219,18 @@ impl Shard {
 
     fn read_head(&mut self, id: ConnectionId, bytes: &mut [u8], is_placed: bool) -> Flow {
         let index = id.index;
+        let limits = self.settings.limits.head();
         let mut head = self.heads.remove(&index).unwrap_or_default();
         let was_split = !head.is_empty();
-        if was_split {
-            head.extend_from_slice(bytes);
+        if was_split && !head.push(bytes, &limits) {
+            self.heads.insert(index, head);
+            return Flow::Head;
         }
-        let bytes = if was_split { &mut head[..] } else { bytes };
-        let head_bytes = match upgrade::parse(bytes, &self.settings.limits.head()) {
+        let bytes = if was_split { head.bytes_mut() } else { bytes };
+        let head_bytes = match upgrade::parse(bytes, &limits) {
             Ok(Head::Incomplete) => {
-                let head = if was_split { head } else { bytes.to_vec() };
-                self.heads.insert(index, head);
+                let bytes = if was_split { head.into_bytes() } else { bytes.to_vec() };
+                self.heads.insert(index, Partial::new(bytes));
                 return Flow::Head;
             }
             Err(refusal) => {

@@ -45,11 +45,32 @@ fn fed(bytes: &[u8], ends: impl Iterator<Item = usize>) -> Result<Head<'_>, Refu
         .unwrap_or(Ok(Head::Incomplete))
 }
 
+/// The same outcome, as text, by way of [`Partial`], and how often it took a call of `parse`.
+fn pieced(bytes: &[u8], ends: impl Iterator<Item = usize>, limits: &HeadLimits) -> (String, usize) {
+    let mut head = Partial::default();
+    let mut calls = 0;
+    let mut start = 0;
+    for end in ends.filter(|end| *end > 0) {
+        let must_parse = head.push(&bytes[start..end], limits);
+        start = end;
+        if must_parse {
+            calls += 1;
+            match parse(head.bytes_mut(), limits) {
+                Ok(Head::Incomplete) => head = Partial::new(head.into_bytes()),
+                outcome => return (format!("{outcome:?}"), calls),
+            }
+        }
+    }
+    (format!("{:?}", Ok::<_, Refusal>(Head::Incomplete)), calls)
+}
+
 #[test]
 fn byte_by_byte_ends_like_the_whole() {
     for sample in samples() {
         let whole = parse(&sample, &LIMITS);
         assert_eq!(fed(&sample, 0..=sample.len()), whole, "{}", String::from_utf8_lossy(&sample));
+        let (outcome, _) = pieced(&sample, 1..=sample.len(), &LIMITS);
+        assert_eq!(outcome, format!("{whole:?}"), "{}", String::from_utf8_lossy(&sample));
     }
 }
 
@@ -59,6 +80,8 @@ fn every_split_in_two_ends_like_the_whole() {
         let whole = parse(&sample, &LIMITS);
         for end in 0..=sample.len() {
             assert_eq!(fed(&sample, [end, sample.len()].into_iter()), whole, "at {end}");
+            let (outcome, _) = pieced(&sample, [end, sample.len()].into_iter(), &LIMITS);
+            assert_eq!(outcome, format!("{whole:?}"), "at {end}");
         }
     }
 }
@@ -68,6 +91,42 @@ fn no_prefix_of_an_upgrade_is_refused_or_complete() {
     for end in 0..BROWSER.len() {
         assert_eq!(parse(&BROWSER.as_bytes()[..end], &LIMITS), Ok(Head::Incomplete), "{end}");
     }
+}
+
+/// At each place in a head, each byte that is not parsed at once leaves it incomplete.
+#[test]
+fn what_is_not_parsed_again_could_not_have_changed_the_outcome() {
+    let mut put_off = 0;
+    for sample in
+        [format!("\r\n{BROWSER}"), with_target("ws://example.org/?roomCode=a"), adding("X:\r\nY: é\r\n")]
+    {
+        let sample = sample.as_bytes();
+        for end in 1..sample.len() {
+            for byte in 0..=u8::MAX {
+                let mut head = Partial::new(sample[..end].to_vec());
+                if !head.push(&[byte], &LIMITS) {
+                    assert_eq!(parse(head.bytes_mut(), &LIMITS), Ok(Head::Incomplete), "{end} {byte:02x}");
+                    put_off += 1;
+                }
+            }
+        }
+    }
+    assert!(put_off > 50_000, "{put_off}");
+}
+
+#[test]
+fn a_head_that_drips_in_is_parsed_three_times_a_line_and_not_once_a_byte() {
+    // The request line's two words and its version's eight bytes, the empty line.
+    const BESIDE_FIELDS: usize = 16;
+    let limits = HeadLimits { bytes_max: 8192, headers_max: 100 };
+    let parsed = |head: &str| pieced(head.as_bytes(), 1..=head.len(), &limits).1;
+    assert!(parsed(BROWSER) <= BESIDE_FIELDS + 3 * 7, "{}", parsed(BROWSER));
+    let long = with_target(&format!("/{}", "x".repeat(7_000)));
+    assert!(parsed(&long) <= BESIDE_FIELDS + 3 * 7, "{}", parsed(&long));
+    let many = with_target(&"/".repeat(7_000)).replace("Host", &format!("{}Host", "X:\r\n".repeat(93)));
+    assert!(parsed(&many) <= BESIDE_FIELDS + 3 * 100, "{}", parsed(&many));
+    let endless = format!("GET /{}", "x".repeat(9_000));
+    assert!(parsed(&endless) <= BESIDE_FIELDS, "{}", parsed(&endless));
 }
 
 /// A place, and a byte to put there: half of them bytes that mean something in a head.
@@ -83,7 +142,10 @@ proptest! {
         cut in any::<prop::sample::Index>(),
     ) {
         let end = cut.index(bytes.len() + 1);
-        prop_assert_eq!(fed(&bytes, [end, bytes.len()].into_iter()), parse(&bytes, &LIMITS));
+        let whole = parse(&bytes, &LIMITS);
+        prop_assert_eq!(fed(&bytes, [end, bytes.len()].into_iter()), whole);
+        let (outcome, _) = pieced(&bytes, [end, bytes.len()].into_iter(), &LIMITS);
+        prop_assert_eq!(outcome, format!("{whole:?}"));
     }
 
     #[test]
@@ -95,6 +157,8 @@ proptest! {
             let at = at.index(bytes.len());
             bytes[at] = byte;
         }
-        prop_assert_eq!(fed(&bytes, 0..=bytes.len()), parse(&bytes, &LIMITS));
+        let whole = parse(&bytes, &LIMITS);
+        prop_assert_eq!(fed(&bytes, 0..=bytes.len()), whole);
+        prop_assert_eq!(pieced(&bytes, 1..=bytes.len(), &LIMITS).0, format!("{whole:?}"));
     }
 }
