@@ -338,7 +338,12 @@ impl Shard {
             Event::Pong => {
                 self.meter_control(index);
             }
-            Event::Close(payload) => self.close(index, close::reply(payload)),
+            Event::Close(payload) => {
+                let reason = close::reply(payload);
+                let is_fault = matches!(reason, Reason::Protocol | Reason::InvalidUtf8);
+                self.stats.protocol_errors += u64::from(is_fault);
+                self.close(index, reason);
+            }
         }
     }
 
