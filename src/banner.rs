@@ -2,7 +2,7 @@
 
 use crate::config::{self, Config};
 use crate::host::{self, Host};
-use engine::{App, Authz};
+use engine::{App, Authz, Origins};
 use std::fmt::Write;
 
 /// The banner, several lines. `port` and `core_ports` are those really bound.
@@ -32,6 +32,7 @@ pub fn banner(config: &Config, host: &Host, port: u16, core_ports: &[u16]) -> St
     let limit = host.connections_max(config);
     let why = if config.connections_max == Some(limit) { "as set" } else { "by RLIMIT_NOFILE" };
     row("connections", &format!("at most {limit} ({why})"));
+    row("origins", &origins(config));
     if config.app == App::Rooms {
         row("clients", &format!("ws://localhost:{port}/ws/sync?roomCode=ROOM&userId=USER"));
     }
@@ -55,9 +56,19 @@ fn app(config: &Config) -> String {
     }
 }
 
+fn origins(config: &Config) -> String {
+    match &config.limits.origins {
+        Origins::All => {
+            "warning: every web page may connect; --allowed-origins names those that may".to_owned()
+        }
+        Origins::Listed(listed) => listed.join(", "),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use engine::Limits;
     use expect_test::expect;
 
     fn host(cores: u64) -> Host {
@@ -86,6 +97,7 @@ mod tests {
               app         rooms, commanded by their members
               environment development
               connections at most 199872 (by RLIMIT_NOFILE)
+              origins     warning: every web page may connect; --allowed-origins names those that may
               clients     ws://localhost:6001/ws/sync?roomCode=ROOM&userId=USER
               host        4 shards share 2 CPUs: `--cores 2` costs less for the same work
         "]]
@@ -100,6 +112,10 @@ mod tests {
             connections_max: Some(50),
             host: config::Host::Address([127, 0, 0, 1].into()),
             environment: "production".to_owned(),
+            limits: Limits {
+                origins: Origins::parse("https://example.org,null").unwrap(),
+                ..Limits::default()
+            },
             ..Config::default()
         };
         let text = banner(&config, &host(1), 7000, &[7000]);
@@ -113,6 +129,7 @@ mod tests {
               app         echo: every message back to its sender
               environment production
               connections at most 50 (as set)
+              origins     https://example.org, null
               host        nothing to change
         "]]
         .assert_eq(&text);

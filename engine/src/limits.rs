@@ -3,6 +3,7 @@
 //! All of them are settings. What happens past a limit is decided where it is crossed and counted in
 //! [`crate::stats`].
 
+use crate::origins::Origins;
 use wire::close::Reason;
 use wire::decoder::DecoderLimits;
 use wire::request::RequestLimits;
@@ -35,6 +36,8 @@ pub enum Authz {
 /// The limits of one shard. Units last; `_max` is the last value allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
+    /// Whose web pages may connect; others' are answered 403.
+    pub origins: Origins,
     /// Bytes of an upgrade request's head; past it 431.
     pub head_bytes_max: usize,
     /// Time from accept to a complete head; past it the connection is closed.
@@ -99,6 +102,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
+            origins: Origins::All,
             head_bytes_max: 8 * 1024,
             head_timeout_ms: 10_000,
             headers_max: 100,

@@ -41,6 +41,10 @@ counters! {
     upgraded,
     /// Answered with anything else.
     refused_heads,
+    /// Of those, with 431: more bytes or header fields than allowed.
+    heads_too_large,
+    /// Of those, with 403: a page of an origin that is not allowed.
+    origins_refused,
     /// Closed for a head that did not come in time.
     head_timeouts,
     /// Given to another core before the upgrade.

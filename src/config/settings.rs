@@ -4,7 +4,7 @@
 //! checked in one place.
 
 use super::{Config, Host};
-use engine::{App, Authz};
+use engine::{App, Authz, Origins};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
@@ -214,6 +214,13 @@ pub(super) const SETTINGS: &[Setting] = &[
         set: |config, value| number(value, 1..=10_000_000).map(|max| config.connections_max = Some(max)),
         show: |config| config.connections_max.map_or(String::new(), |max| max.to_string()),
         ..text("connections_max", "DOWNBEAT_CONNECTIONS_MAX", "N")
+    },
+    Setting {
+        help: "Whose web pages may connect, by their Origin; others' are answered 403",
+        allowed: "all, or origins with commas between them, like https://example.org,http://localhost:3000,null",
+        set: |config, value| Origins::parse(value).map(|origins| config.limits.origins = origins),
+        show: |config| format!("\"{}\"", config.limits.origins),
+        ..text("allowed_origins", "DOWNBEAT_ALLOWED_ORIGINS", "LIST")
     },
     Setting {
         help: "Connections from one address, of IPv6 its first 64 bits; past it new ones are answered 503",

@@ -1,4 +1,5 @@
 use super::*;
+use engine::Origins;
 
 fn parse_with(arguments: &[&str], environment: &[(&str, &str)], file: &str) -> Result<Command, Exit> {
     let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
@@ -55,6 +56,19 @@ fn a_switch_needs_no_value() {
 }
 
 #[test]
+fn origins_are_all_or_those_listed() {
+    assert_eq!(config(&[], &[], "").limits.origins, Origins::All);
+    let listed = config(&["--allowed-origins", "https://A.example:443, null"], &[], "").limits.origins;
+    assert_eq!(listed.to_string(), "https://a.example,null");
+    let environment = [("DOWNBEAT_ALLOWED_ORIGINS", "https://a.example")];
+    assert_eq!(config(&[], &environment, "").limits.origins.to_string(), "https://a.example");
+    assert_eq!(config(&["--allowed-origins=all"], &environment, "").limits.origins, Origins::All);
+    assert!(
+        refusal(&["--allowed-origins", "a.example"], &[], "").contains("--allowed-origins: \"a.example\"")
+    );
+}
+
+#[test]
 fn every_setting_is_refused_by_name_wherever_its_bad_value_comes_from() {
     for setting in SETTINGS {
         // No setting allows this, whatever its kind.
@@ -107,7 +121,19 @@ fn help_names_every_setting_its_default_and_its_variable() {
 
 #[test]
 fn the_printed_configuration_is_a_file_that_gives_the_same() {
-    let arguments = ["config", "--port", "7", "--host", "::1", "--connections-max", "50", "--authz", "host"];
+    let arguments = [
+        "config",
+        "--port",
+        "7",
+        "--host",
+        "::1",
+        "--connections-max",
+        "50",
+        "--authz",
+        "host",
+        "--allowed-origins",
+        "https://a.example,null",
+    ];
     let Ok(Command::Print(text)) = parse_with(&arguments, &[("NODE_ENV", "production")], "") else {
         panic!("nothing printed")
     };

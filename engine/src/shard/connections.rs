@@ -237,6 +237,10 @@ impl Shard {
                 self.refuse(index, &refusal, upgrade::is_head_method(bytes));
                 return Flow::Stream;
             }
+            Ok(Head::Complete(request, _)) if !self.settings.limits.origins.allow(request.origin) => {
+                self.refuse(index, &Refusal::OriginNotAllowed, false);
+                return Flow::Stream;
+            }
             Ok(Head::Complete(request, head_bytes)) => {
                 if let Some((to, is_placed)) = self.elsewhere(&request, is_placed) {
                     let bytes = bytes.to_vec();
@@ -284,6 +288,11 @@ impl Shard {
 
     fn refuse(&mut self, index: u32, refusal: &Refusal, is_head_method: bool) {
         self.stats.refused_heads += 1;
+        match refusal {
+            Refusal::HeadTooLarge => self.stats.heads_too_large += 1,
+            Refusal::OriginNotAllowed => self.stats.origins_refused += 1,
+            _ => {}
+        }
         self.push_own(index, |out| refusal.write(is_head_method, out));
         self.begin_closing(index);
     }
