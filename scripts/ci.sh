@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Everything that CI checks beyond `cargo test --workspace`: form, lints, documentation, and the recorded
-# sessions against the release binary on 1, 2 and 4 shards, what it costs against its budget. Needs Rust; installs
-# valgrind and strace for the last, if it may. Takes some minutes.
+# sessions and Autobahn's fuzzing client against the release binary, what it costs against its budget. Needs Rust;
+# installs valgrind and strace for the last, if it may, and Autobahn where there is a CPython 2.7. Takes some minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+skipped=()
 step() { printf '\n== %s\n' "$*"; }
 
 step "form"
@@ -21,6 +22,15 @@ RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 step "transcripts against the release binary"
 cargo build --release --quiet --bins
 scripts/transcripts.sh
+
+step "Autobahn's fuzzing client against the release binary"
+status=0
+scripts/autobahn.sh || status=$?
+case $status in
+    0) ;;
+    77) skipped+=("Autobahn's fuzzing client") ;;
+    *) exit 1 ;;
+esac
 
 step "load generator: its own tests, then every scenario against the release binary"
 cargo build --release --quiet -p loadgen
@@ -44,4 +54,5 @@ step "the check for users' own CI"
 scripts/perf-ci.sh 'target/release/downbeat --host 127.0.0.1 --port {port} --cores 1' rooms \
     scripts/ci-perf-example.toml -c 500 -d 3s || [ $? = 3 ]
 
-printf '\nall of scripts/ci.sh passed\n'
+for what in "${skipped[@]}"; do printf '\nSKIPPED: %s\n' "$what"; done
+printf '\nall of scripts/ci.sh passed%s\n' "${skipped:+ but what was skipped}"
