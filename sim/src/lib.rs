@@ -4,4 +4,6 @@
 //! makes sessions from seeds; [`differential`] plays them to a server and to the model and compares each frame.
 //! Nothing here is part of the server.
 
+pub mod differential;
+pub mod generate;
 pub mod model;

@@ -13,7 +13,7 @@ mod json;
 mod matcher;
 mod room;
 
-pub use matcher::{HOLE, Matcher};
+pub use matcher::{HOLE, Matcher, is_time};
 
 use room::{Member, Room};
 use serde_json::{Map, Value};

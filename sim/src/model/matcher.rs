@@ -70,7 +70,7 @@ impl Matcher {
             let actual = actual.get(name).ok_or_else(|| format!("{name} is missing"))?;
             let is_same = match expected.as_str().filter(|text| text.starts_with(HOLE)) {
                 Some(hole) if name == "wsId" || name == "checkId" => self.bind(name, hole, actual)?,
-                _ if TIMES.contains(&name.as_str()) => is_near(expected, actual, self.time_tolerance_ms),
+                _ if is_time(name) => is_near(expected, actual, self.time_tolerance_ms),
                 _ => is_equal(expected, actual),
             };
             if !is_same {
@@ -99,6 +99,11 @@ impl Matcher {
         }
         Ok(true)
     }
+}
+
+/// The field says a time or a position, ms.
+pub fn is_time(field: &str) -> bool {
+    TIMES.contains(&field)
 }
 
 fn is_near(expected: &Value, actual: &Value, tolerance: f64) -> bool {
