@@ -32,6 +32,11 @@ case $status in
     *) exit 1 ;;
 esac
 
+step "generated sessions against the model: in process, then the release binary over sockets"
+cargo build --release --quiet -p sim
+target/release/differential --sessions 10000
+target/release/differential --sessions 300 --server target/release/downbeat
+
 step "load generator: its own tests, then every scenario against the release binary"
 cargo build --release --quiet -p loadgen
 # Two of its tests compare measurements, so a machine that is busy just then gets another chance.

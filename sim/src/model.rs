@@ -9,6 +9,8 @@
 //! matcher has bound ([`Matcher::take_bound_checks`], then [`Model::bind_check`]) before it hands on a message
 //! that may contain it. A check without a name is answered by nothing.
 
+mod frames;
+mod handshake;
 mod json;
 mod matcher;
 mod room;
@@ -63,8 +65,8 @@ pub struct Model {
 
 /// Bytes of a room code.
 const ROOM_CODE_BYTES_MAX: usize = 256;
-/// How far a client may be off before it is told, µs.
-const DRIFT_MAX_US: i64 = 450_000;
+/// How far a client may be off before it is told.
+const DRIFT_MAX_MS: f64 = 450.0;
 
 impl Model {
     /// A server with nobody on it.
@@ -122,7 +124,9 @@ impl Model {
 
     /// Who is in a room, in any order; nobody if it does not exist.
     pub fn members(&self, room: &str) -> Vec<Client> {
-        self.room(room).map(|room| room.members.iter().map(|member| member.client).collect()).unwrap_or_default()
+        self.room(room)
+            .map(|room| room.members.iter().map(|member| member.client).collect())
+            .unwrap_or_default()
     }
 
     /// How many rooms there are.
@@ -180,17 +184,23 @@ impl Model {
         let named = room_code(message).and_then(|code| self.room(code));
         let room = named.filter(|room| self.authz == Authz::Off || room.has(client));
         let unix_ms = at.unix_us as f64 / 1000.0;
-        let offset = message.get("t0").and_then(Value::as_f64).map(|t0| unix_ms - (t0 + unix_ms) / 2.0);
-        let frame = room::frame("time_pong", [
-            ("id", message.get("id").cloned()),
-            ("t0", message.get("t0").cloned()),
-            ("serverTimeUnix", Some(unix_ms.into())),
-            ("serverTimeMonotonic", Some(room::ms(at.master_us))),
-            ("timeOffset", Some(offset.into())),
-            ("playbackPosition", Some(room::ms(room.map_or(0, |room| room.position_us(at))))),
-            ("isPlaying", Some(room.is_some_and(Room::is_playing).into())),
-            ("masterClock", Some(room::ms(at.master_us))),
-        ]);
+        // serverTimeUnix - (t0 + serverTimeUnix) / 2. Open: how exact it is. Here to the µs, of which t0 has no more than
+        // 64 bits hold.
+        let t0_us = message.get("t0").and_then(Value::as_f64).map(|t0_ms| (t0_ms * 1000.0).round() as i64);
+        let offset = t0_us.map(|t0_us| at.unix_us.saturating_sub(t0_us) as f64 / 2000.0);
+        let frame = frames::frame(
+            "time_pong",
+            [
+                ("id", message.get("id").cloned()),
+                ("t0", message.get("t0").cloned()),
+                ("serverTimeUnix", Some(unix_ms.into())),
+                ("serverTimeMonotonic", Some(frames::ms(at.master_us))),
+                ("timeOffset", Some(offset.into())),
+                ("playbackPosition", Some(frames::ms(room.map_or(0, |room| room.position_us(at))))),
+                ("isPlaying", Some(room.is_some_and(Room::is_playing).into())),
+                ("masterClock", Some(frames::ms(at.master_us))),
+            ],
+        );
         Expected { to: client, frame }
     }
 
@@ -231,13 +241,13 @@ impl Model {
             "TRACK_CHANGE" => room.change_track(message, at),
             "get_playback_state" => Some(vec![Expected { to: client, frame: room.snapshot(at) }]),
             "request_sync" => {
-                room.has_track().then(|| vec![Expected { to: client, frame: room.snapshot(at) }])
+                room.is_playing().then(|| vec![Expected { to: client, frame: room.snapshot(at) }])
             }
             "sync_check" => {
                 let position_us = room.position_us(at);
                 let said_ms = message.get("clientPosition")?.as_f64()?;
-                let is_off = (said_ms * 1000.0 - position_us as f64).abs() > DRIFT_MAX_US as f64;
-                is_off.then(|| vec![Expected { to: client, frame: room::resync(position_us, at) }])
+                let is_off = (said_ms - position_us as f64 / 1000.0).abs() > DRIFT_MAX_MS;
+                is_off.then(|| vec![Expected { to: client, frame: frames::resync(position_us, at) }])
             }
             _ => None,
         }

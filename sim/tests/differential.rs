@@ -26,8 +26,22 @@ fn legal_sessions_do_not_differ_and_meet_every_frame_that_there_is() {
     assert_eq!(tally.sessions, SESSIONS);
     let heard: Vec<&str> = tally.heard.keys().map(String::as_str).collect();
     let all = [
-        "PAUSE", "PAUSE_STATE", "PLAY", "PLAY_SYNC", "PREPARE_TRACK", "RESUME", "RESYNC", "SEEK", "TRACK_CHANGE",
-        "device_health_check", "device_ready", "joined", "playback_state", "time_pong", "user_joined", "user_left",
+        "PAUSE",
+        "PAUSE_STATE",
+        "PLAY",
+        "PLAY_SYNC",
+        "PREPARE_TRACK",
+        "RESUME",
+        "RESYNC",
+        "SEEK",
+        "TRACK_CHANGE",
+        "device_health_check",
+        "device_ready",
+        "joined",
+        "playback_state",
+        "time_pong",
+        "user_joined",
+        "user_left",
     ];
     assert_eq!(heard, all);
 }
@@ -43,7 +57,10 @@ fn hostile_sessions_do_not_differ_and_both_succeed_and_fail() {
     let said: u64 = tally.said.values().sum();
     assert!(tally.unanswered > said / 8 && tally.unanswered < said * 3 / 4, "{tally}");
     assert!(tally.said["(no request)"] > said / 50, "{tally}");
-    assert_eq!(tally.sessions + play(Kind::Hostile, 2).sessions + play(Kind::Hostile, 3).sessions, 3 * SESSIONS);
+    assert_eq!(
+        tally.sessions + play(Kind::Hostile, 2).sessions + play(Kind::Hostile, 3).sessions,
+        3 * SESSIONS
+    );
 }
 
 #[test]
@@ -87,7 +104,8 @@ fn each_changed_field_is_found() {
 fn a_frame_too_many_is_found() {
     let session = session(3, Kind::Legal, Pace::World);
     let mut before: Option<String> = None;
-    let (_, result) = shards::script(&session, 1, &mut |text| before.replace(text.to_owned()).unwrap_or(text.to_owned()));
+    let (_, result) =
+        shards::script(&session, 1, &mut |text| before.replace(text.to_owned()).unwrap_or(text.to_owned()));
     assert!(result.is_err());
 }
 

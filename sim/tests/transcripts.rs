@@ -57,8 +57,12 @@ fn the_model_says_what_the_old_server_said() {
 
 impl Stage {
     fn play(script: &Value) -> Stage {
-        let mut stage =
-            Stage { model: Model::new(Authz::Member), now_us: 0, clients: BTreeMap::new(), checks: Vec::new() };
+        let mut stage = Stage {
+            model: Model::new(Authz::Member),
+            now_us: 0,
+            clients: BTreeMap::new(),
+            checks: Vec::new(),
+        };
         for step in script["steps"].as_array().unwrap() {
             let (kind, value) = step.as_object().unwrap().iter().next().unwrap();
             stage.step(kind, value);
@@ -80,7 +84,8 @@ impl Stage {
             "send" | "raw" => {
                 let text = value[1].as_str().map_or_else(|| value[1].to_string(), str::to_owned);
                 let heard = self.clients[name].arrivals.iter();
-                let newest = heard.rev().find_map(|arrival| Some(arrival.frame["checkId"].as_str()?.to_owned()));
+                let newest =
+                    heard.rev().find_map(|arrival| Some(arrival.frame["checkId"].as_str()?.to_owned()));
                 let text = text.replace("$check", newest.as_deref().unwrap_or("none")).replace("$room", ROOM);
                 let at = self.clock();
                 let follows = self.model.message(self.clients[name].client, &text, at);
@@ -158,7 +163,10 @@ impl Stage {
         assert_eq!(expected, said, "{path}: {name}");
         for (entry, arrival) in golden.iter().zip(arrivals) {
             let (at_ms, said_ms) = (entry["at"].as_f64().unwrap(), arrival.at_us as f64 / 1000.0);
-            assert!((at_ms - said_ms).abs() <= TOLERANCE_MS + at_ms * 0.02, "{path}: {name}: {entry} at {said_ms}");
+            assert!(
+                (at_ms - said_ms).abs() <= TOLERANCE_MS + at_ms * 0.02,
+                "{path}: {name}: {entry} at {said_ms}"
+            );
             let (expected, said) = (entry["m"].as_object().unwrap(), arrival.frame.as_object().unwrap());
             let names = |fields: &serde_json::Map<String, Value>| {
                 let mut names: Vec<String> = fields.keys().cloned().collect();
@@ -190,7 +198,8 @@ impl Stage {
                 *said == json!(format!("{HOLE}wsId:{}", self.clients[name].client))
             }
             Some(text) if field == "checkId" => {
-                let number: usize = text.trim_matches(['<', '>']).trim_start_matches("check").parse().unwrap();
+                let number: usize =
+                    text.trim_matches(['<', '>']).trim_start_matches("check").parse().unwrap();
                 *said == json!(self.checks[number - 1])
             }
             Some(text) => *said == json!(text.replace("$room", ROOM)),

@@ -96,10 +96,7 @@ fn in_process(arguments: &Arguments) -> (Tally, Option<Difference>) {
     })
 }
 
-fn over_sockets(
-    arguments: &Arguments,
-    binary: &PathBuf,
-) -> Result<(Tally, Option<Difference>), String> {
+fn over_sockets(arguments: &Arguments, binary: &PathBuf) -> Result<(Tally, Option<Difference>), String> {
     let mut servers = Vec::new();
     for cores in arguments.cores.map_or(vec![1, 2], |cores| vec![cores]) {
         for authz in [Authz::Member, Authz::Host, Authz::Off] {

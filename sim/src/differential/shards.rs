@@ -14,8 +14,8 @@ use wire::frame::{self, Opcode};
 
 /// 2026, in the master clock and in Unix time, at no whole ms.
 const START: Clock = Clock { master_us: 59_000_000_123_456, unix_us: 1_794_689_600_123_789 };
-/// Both sides are told the time; what is left is the last digit of a double.
-const TOLERANCE_MS: f64 = 0.000_5;
+/// Both sides are told the time. What is less than a µs is not said.
+const TOLERANCE_MS: f64 = 0.000_9;
 /// The first byte of a frame without its FIN, and of a fragment that goes on.
 const NO_FIN: u8 = 0x7f;
 const CONTINUES: u8 = 0xf0;
@@ -143,8 +143,7 @@ impl<'t> Run<'t> {
         self.comparison.connect(client, self.now);
         let core = self.dice.below(self.shards.len());
         let connection = self.shards[core].handle_accept(false, self.now());
-        let socket =
-            Socket { core, connection, received: Vec::new(), is_upgraded: false, is_leaving: false };
+        let socket = Socket { core, connection, received: Vec::new(), is_upgraded: false, is_leaving: false };
         self.sockets.insert(client, socket);
         let query = url_room.map(|room| format!("?roomCode={room}&userId=u")).unwrap_or_default();
         let request = format!(
@@ -176,7 +175,9 @@ impl<'t> Run<'t> {
     /// A frame as a client sends it, with those bits of its first byte.
     fn masked(&mut self, opcode: Opcode, payload: &[u8], kept: u8) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let [key, ..] = self.dice.number().to_le_bytes().as_chunks::<4>().0 else { unreachable!("eight bytes") };
+        let [key, ..] = self.dice.number().to_le_bytes().as_chunks::<4>().0 else {
+            unreachable!("eight bytes")
+        };
         frame::push_masked_frame(&mut bytes, opcode, payload, *key);
         bytes[0] &= kept;
         bytes

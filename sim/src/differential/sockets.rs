@@ -252,8 +252,8 @@ impl Run {
             let value: Value = serde_json::from_str(&frame).unwrap_or_default();
             let said = said_at(&value, self.epoch_us).unwrap_or(sent);
             let arrived = self.now();
-            let is_plausible = sent.master_us - SLACK_US <= said.master_us
-                && said.master_us <= arrived.master_us + SLACK_US;
+            let is_plausible =
+                sent.master_us - SLACK_US <= said.master_us && said.master_us <= arrived.master_us + SLACK_US;
             if !is_plausible {
                 return Err(format!(
                     "{frame} says it is of {} ms, but what it answers was sent at {} ms and it came at {} ms",

@@ -11,7 +11,8 @@ use crate::model::Client;
 
 const MS: i64 = 1_000;
 /// Time after a PLAY, PAUSE or answer at which something may happen, ms.
-const DEADLINES_MS: [i64; 12] = [250, 300, 400, 1_200, 1_500, 1_700, 2_200, 5_200, 5_500, 5_700, 8_700, 9_000];
+const DEADLINES_MS: [i64; 12] =
+    [250, 300, 400, 1_200, 1_500, 1_700, 2_200, 5_200, 5_500, 5_700, 8_700, 9_000];
 /// Around it, µs.
 const AROUND_US: [i64; 8] = [-50_000, -1_000, -1, 0, 0, 1, 1_000, 40_000];
 const TRACKS: [&str; 3] = ["https://cdn.example/a.mp3", "https://cdn.example/b.mp3", "c"];
@@ -158,7 +159,8 @@ impl Author {
         let Seat { client, ref user, room } = self.seats[seat];
         let room = room.unwrap_or(0);
         self.seats[seat].room = Some(room);
-        let host = if self.dice.one_in(6) { self.seats[seat].user.clone() } else { self.places[room].host.clone() };
+        let host =
+            if self.dice.one_in(6) { self.seats[seat].user.clone() } else { self.places[room].host.clone() };
         let join = Message::new("join").with("roomCode", self.places[room].code.as_str());
         let join = join.with("userId", user.as_str()).with("hostId", host.as_str());
         self.places[room].host = host;
@@ -231,7 +233,8 @@ impl Author {
             if self.dice.one_in(4) {
                 put_down(at_us, answer(true));
             }
-            let rtt = [None, Some(30.0), Some(41.5), Some(-3.0), Some(1e6)][self.dice.weighed(&[6, 3, 2, 1, 1])];
+            let rtt =
+                [None, Some(30.0), Some(41.5), Some(-3.0), Some(1e6)][self.dice.weighed(&[6, 3, 2, 1, 1])];
             put_down(at_us, answer(true).with_some("rttMs", rtt).with("roomCode", code.as_str()));
             if self.dice.one_in(4) {
                 put_down(at_us, Message::new("track_prepared").with("roomCode", code.as_str()));
@@ -240,7 +243,8 @@ impl Author {
     }
 
     fn seek(&mut self, seat: usize, room: usize) {
-        let position_ms = *self.dice.pick(&[0, 1, 500, 30_000, 60_000, 3_600_000, 86_400_000, 90_000_000, -5]);
+        let position_ms =
+            *self.dice.pick(&[0, 1, 500, 30_000, 60_000, 3_600_000, 86_400_000, 90_000_000, -5]);
         self.places[room].seeked = Some(Seeked { at_us: self.now_us, position_ms });
         self.command(seat, room, Message::new("SEEK").with("seekPositionMs", position_ms));
     }
@@ -260,7 +264,8 @@ impl Author {
     }
 
     fn query(&mut self, seat: usize, room: usize) {
-        let kind = ["get_playback_state", "request_sync", "audio_loading_status"][self.dice.weighed(&[4, 4, 1])];
+        let kind =
+            ["get_playback_state", "request_sync", "audio_loading_status"][self.dice.weighed(&[4, 4, 1])];
         let message = self.to(room, kind);
         self.say(self.seats[seat].client, &message);
     }
@@ -272,8 +277,9 @@ impl Author {
             Some(seeked) if self.dice.one_in(2) => seeked.position_ms * MS,
             Some(seeked) => (seeked.position_ms - 300) * MS + self.now_us - seeked.at_us,
         };
-        let off_us =
-            *self.dice.pick(&[0, 100_000, 449_999, 450_000, 450_001, 451_000, -449_000, -450_000, -450_001, 9_000_000]);
+        let off_us = *self
+            .dice
+            .pick(&[0, 100_000, 449_999, 450_000, 450_001, 451_000, -449_000, -450_000, -450_001, 9_000_000]);
         let position_ms = (right_us + off_us) as f64 / 1000.0;
         let check = self.to(room, "sync_check").with("clientPosition", position_ms);
         self.say(self.seats[seat].client, &check);
@@ -299,7 +305,8 @@ impl Author {
 
     /// Somebody who should be in the room.
     fn in_room(&mut self, room: usize) -> Option<usize> {
-        let there: Vec<usize> = (0..self.seats.len()).filter(|seat| self.seats[*seat].room == Some(room)).collect();
+        let there: Vec<usize> =
+            (0..self.seats.len()).filter(|seat| self.seats[*seat].room == Some(room)).collect();
         (!there.is_empty()).then(|| *self.dice.pick(&there))
     }
 

@@ -38,7 +38,13 @@ const NO_ROOMS: [&str; 9] =
 const LONG_BYTES: usize = 60_000;
 
 /// Something hostile in the likeness of `message`. `codes` are rooms that exist or could.
-pub fn twist(client: Client, message: &Message, codes: &[String], may_be_long: bool, dice: &mut Dice) -> Step {
+pub fn twist(
+    client: Client,
+    message: &Message,
+    codes: &[String],
+    may_be_long: bool,
+    dice: &mut Dice,
+) -> Step {
     let mut message = message.clone();
     let text = match dice.below(if may_be_long { 16 } else { 15 }) {
         0 => (*dice.pick(&NO_REQUESTS)).to_owned(),

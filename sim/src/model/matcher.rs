@@ -43,8 +43,7 @@ impl Matcher {
 
     /// Compares; the error says what differs.
     pub fn matches(&mut self, expected: &Value, actual: &str) -> Result<(), String> {
-        let actual: Value =
-            serde_json::from_str(actual).map_err(|error| format!("{error} in {actual}"))?;
+        let actual: Value = serde_json::from_str(actual).map_err(|error| format!("{error} in {actual}"))?;
         let (Some(expected), Some(actual)) = (expected.as_object(), actual.as_object()) else {
             return Err(format!("not an object: {actual}"));
         };
@@ -118,11 +117,14 @@ fn is_equal(expected: &Value, actual: &Value) -> bool {
     match (expected, actual) {
         (Value::Number(expected), Value::Number(actual)) => expected.as_f64() == actual.as_f64(),
         (Value::Array(expected), Value::Array(actual)) => {
-            expected.len() == actual.len() && expected.iter().zip(actual).all(|(one, other)| is_equal(one, other))
+            expected.len() == actual.len()
+                && expected.iter().zip(actual).all(|(one, other)| is_equal(one, other))
         }
         (Value::Object(expected), Value::Object(actual)) => {
             expected.len() == actual.len()
-                && expected.iter().all(|(name, one)| actual.get(name).is_some_and(|other| is_equal(one, other)))
+                && expected
+                    .iter()
+                    .all(|(name, one)| actual.get(name).is_some_and(|other| is_equal(one, other)))
         }
         _ => expected == actual,
     }
@@ -153,16 +155,29 @@ mod tests {
 
     #[test]
     fn fields_are_exactly_these_and_only_times_have_a_tolerance() {
-        let expected = json!({"type": "RESUME", "masterClockMs": 100.0, "resumeDelayMs": 400, "x": {"a": [1]}});
+        let expected =
+            json!({"type": "RESUME", "masterClockMs": 100.0, "resumeDelayMs": 400, "x": {"a": [1]}});
         let mut matcher = Matcher::new(2.0);
         let mut check = |actual: Value| matcher.matches(&expected, &actual.to_string()).is_ok();
-        assert!(check(json!({"x": {"a": [1.0]}, "type": "RESUME", "masterClockMs": 102, "resumeDelayMs": 400.0})));
-        assert!(!check(json!({"x": {"a": [1]}, "type": "RESUME", "masterClockMs": 103, "resumeDelayMs": 400})));
-        assert!(!check(json!({"x": {"a": [1]}, "type": "RESUME", "masterClockMs": 100, "resumeDelayMs": 401})));
-        assert!(!check(json!({"x": {"a": [2]}, "type": "RESUME", "masterClockMs": 100, "resumeDelayMs": 400})));
+        assert!(check(
+            json!({"x": {"a": [1.0]}, "type": "RESUME", "masterClockMs": 102, "resumeDelayMs": 400.0})
+        ));
+        assert!(!check(
+            json!({"x": {"a": [1]}, "type": "RESUME", "masterClockMs": 103, "resumeDelayMs": 400})
+        ));
+        assert!(!check(
+            json!({"x": {"a": [1]}, "type": "RESUME", "masterClockMs": 100, "resumeDelayMs": 401})
+        ));
+        assert!(!check(
+            json!({"x": {"a": [2]}, "type": "RESUME", "masterClockMs": 100, "resumeDelayMs": 400})
+        ));
         assert!(!check(json!({"type": "RESUME", "masterClockMs": 100, "resumeDelayMs": 400})));
-        assert!(!check(json!({"x": {"a": [1]}, "y": 0, "type": "RESUME", "masterClockMs": 100, "resumeDelayMs": 400})));
-        assert!(!check(json!({"x": {"a": [1]}, "type": "PAUSE", "masterClockMs": 100, "resumeDelayMs": 400})));
+        assert!(!check(
+            json!({"x": {"a": [1]}, "y": 0, "type": "RESUME", "masterClockMs": 100, "resumeDelayMs": 400})
+        ));
+        assert!(!check(
+            json!({"x": {"a": [1]}, "type": "PAUSE", "masterClockMs": 100, "resumeDelayMs": 400})
+        ));
         assert!(matcher.matches(&expected, "{").is_err());
         assert!(matcher.matches(&expected, "[]").is_err());
     }
