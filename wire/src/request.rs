@@ -419,6 +419,23 @@ mod tests {
         );
     }
 
+    /// As in JavaScript, which has no others. Only what no double holds is refused.
+    #[test]
+    fn integers_beyond_64_bits_are_doubles() {
+        check(
+            r#"
+            {"type":"time_ping","id":123456789012345678901234567890,"t0":-9223372036854775809,"x":" "}
+            {"type":"SEEK","roomCode":"R","seekPositionMs":18446744073709551616}
+            {"type":"join","roomCode":"R","userId":18446744073709551615,"x":[184467440737095516150]}
+            "#,
+            &expect![[r#"
+                (no room) time_ping 1.2345678901234568e+29 -9.223372036854776e+18
+                R Seek { position_ms: 86400000.0 }
+                R join 18446744073709551615 -
+            "#]],
+        );
+    }
+
     proptest! {
         /// A message that is plain and one that is not, for a space's sake, mean the same and are given back
         /// in the same bytes.
