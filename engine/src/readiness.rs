@@ -95,16 +95,20 @@ impl Readiness {
 
     /// The start if a check is due and its time or the room of `members` is ripe.
     pub fn check(&mut self, members: usize, now_us: i64) -> Option<Start> {
-        if now_us < self.next_check_us() {
+        let due_us = self.next_check_us();
+        if now_us < due_us {
             return None;
         }
         self.checked_us = now_us;
+        // The rounds from 1.2 s on; those from 5.5 s on lie between them and only start late.
+        let is_for_enough = (due_us - self.since_us - FIRST_CHECK_US) % CHECK_INTERVAL_US == 0;
         let age_us = now_us - self.since_us;
         let enough = if members <= ALL_MEMBERS_MAX {
             self.ready == members
         } else {
             self.ready as f64 / members as f64 >= ENOUGH_FRACTION
         };
+        let enough = enough && is_for_enough;
         let late = age_us >= HARD_TIMEOUT_US || (age_us >= SOFT_TIMEOUT_US && self.ready > 0);
         if !enough && !late {
             return None;
@@ -158,6 +162,18 @@ mod tests {
         let mut expected: Vec<i64> = early.chain(late).collect();
         expected.sort_unstable();
         assert_eq!(times, expected);
+    }
+
+    /// Two thirds count at 1.2 s and each 0.5 s after it. At 5.5 s, between two of those, a start is a late one.
+    #[test]
+    fn a_start_at_5500_ms_has_the_late_lead_even_if_enough_are_ready_by_then() {
+        let mut readiness = Readiness::new(WsId(1), "a", None, None, None, 0);
+        while readiness.next_check_us() < SOFT_TIMEOUT_US {
+            assert_eq!(readiness.check(3, readiness.next_check_us()), None);
+        }
+        readiness.ready = 2;
+        let start = readiness.check(3, SOFT_TIMEOUT_US).map(|start| start.delay_ms);
+        assert_eq!(start, Some(800.0 + 1400.0));
     }
 
     #[test]
