@@ -359,8 +359,9 @@ impl Room {
         self.pause_states_us.clear();
         let audio_url = track.field("audioUrl").and_then(|url| url.as_str()).filter(|url| !url.is_empty());
         if let Some(audio_url) = audio_url {
-            // Whatever is no number other than 0 was null to the old server.
-            let duration = track.field("duration").filter(|duration| duration.as_f64() != Some(0.0));
+            // Whatever is no number, and 0, was null to the old server.
+            let duration =
+                track.field("duration").filter(|duration| duration.as_f64().is_some_and(|it| it != 0.0));
             let duration = duration.map_or_else(Json::null, |duration| duration.to_json());
             self.track = Some(Track { audio_url: audio_url.into(), duration: Some(duration) });
             self.started_us = None;

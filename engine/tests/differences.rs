@@ -311,6 +311,27 @@ fn difference_8_numbers_are_clamped_and_wrong_types_ignored() {
     );
 }
 
+/// A duration is a number or null in whatever frame it stands, although the track's data pass through as sent.
+#[test]
+fn difference_8_a_parked_track_has_no_duration_that_is_no_number() {
+    for (sent, parked) in
+        [("187.5", "187.5"), ("0", "null"), ("{}", "null"), (r#""200""#, "null"), ("true", "null")]
+    {
+        let change = format!(
+            r#"A {{"type":"TRACK_CHANGE","roomCode":"R","trackData":{{"audioUrl":"a","duration":{sent}}}}}"#
+        );
+        let log = run(
+            &Setup::default(),
+            &format!(
+                "A connects on 0\nA joins R u h\n{change}\nA {}",
+                r#"{"type":"get_playback_state","roomCode":"R"}"#
+            ),
+        );
+        let log = after(&log, "TRACK_CHANGE");
+        assert!(log.contains(&format!("PAUSE_STATE audioUrl:a, duration:{parked},")), "{sent}: {log}");
+    }
+}
+
 #[test]
 fn difference_9_device_ready_is_coalesced_in_large_rooms_only() {
     let ready_seen = |members: usize| {
