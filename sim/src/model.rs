@@ -154,6 +154,11 @@ impl Model {
         self.room(room).is_some_and(Room::is_playing)
     }
 
+    /// When the next timer of this room is due, on the master clock.
+    pub fn next_deadline_of(&self, room: &str) -> Option<i64> {
+        self.room(room)?.next_deadline_us()
+    }
+
     fn room(&self, code: &str) -> Option<&Room> {
         self.rooms.iter().find(|room| room.code == code)
     }

@@ -80,7 +80,7 @@ fn each_changed_field_is_found() {
         });
     }
     let kinds: BTreeSet<&String> = fields.keys().map(|(kind, _)| kind).collect();
-    assert_eq!((kinds.len(), fields.len()), (16, 96));
+    assert_eq!((kinds.len(), fields.len()), (16, 86));
     for ((kind, field), seed) in &fields {
         let session = session(*seed, Kind::Legal, Pace::World);
         for change in [changed, without] {
@@ -123,7 +123,7 @@ fn for_each_field(seed: u64, act: &mut dyn FnMut(&str, &str)) {
 
 fn changed(frame: &mut Value, field: &str) {
     frame[field] = match &frame[field] {
-        Value::Number(number) => (number.as_f64().unwrap() + 0.001).into(),
+        Value::Number(number) => (number.as_f64().unwrap() + 0.002).into(),
         Value::String(text) => format!("{text}x").into(),
         Value::Bool(flag) => (!flag).into(),
         Value::Null => 0.into(),

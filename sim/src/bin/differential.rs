@@ -12,7 +12,7 @@ use sim::model::Authz;
 use std::fmt::Display;
 use std::io::Write;
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -96,7 +96,7 @@ fn in_process(arguments: &Arguments) -> (Tally, Option<Difference>) {
     })
 }
 
-fn over_sockets(arguments: &Arguments, binary: &PathBuf) -> Result<(Tally, Option<Difference>), String> {
+fn over_sockets(arguments: &Arguments, binary: &Path) -> Result<(Tally, Option<Difference>), String> {
     let mut servers = Vec::new();
     for cores in arguments.cores.map_or(vec![1, 2], |cores| vec![cores]) {
         for authz in [Authz::Member, Authz::Host, Authz::Off] {

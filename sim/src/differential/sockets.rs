@@ -2,13 +2,14 @@
 //!
 //! Time is real, so the model is told the time that the server's own answer says, once that lies between the
 //! message and its arrival. A message waits until it does not matter whether it is handled a little earlier or later:
-//! [`Outlook`]s from both ends of that little while are the same. Then each step is followed to its last frame before
+//! its consequences, seen from both ends of that little while are the same. Then each step is followed to its last frame before
 //! the next one begins. If the server takes longer than that while, the session ends as void. The pace stays within
 //! what a server allows its clients.
 
 mod outlook;
 mod pace;
 mod server;
+mod socket;
 
 pub use server::Server;
 
@@ -18,15 +19,13 @@ use crate::model::{Client, Clock, Model};
 use outlook::{outlook, said_at};
 use pace::Paces;
 use serde_json::{Value, json};
+use socket::{Socket, now, open, read};
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tungstenite::client::IntoClientRequest;
-use tungstenite::{Message, WebSocket};
+use std::time::Duration;
+use tungstenite::Message;
 
-/// Longer than any frame takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Timestamps are whole ms, twice: when something began and when it is asked for.
 const TOLERANCE_MS: f64 = 2.5;
 /// Around the time that a message is sent, µs.
@@ -67,9 +66,6 @@ pub fn play(session: &Session, server: &Server, tally: &mut Tally) -> (String, R
     (script, result)
 }
 
-/// A socket of a client.
-type Socket = WebSocket<TcpStream>;
-
 struct Run {
     port: u16,
     mark: String,
@@ -79,6 +75,9 @@ struct Run {
     sockets: BTreeMap<Client, Socket>,
     paces: Paces,
     looks: u64,
+    /// Who has said something that nothing followed from, and the room it named: another core may hear of it later than
+    /// of what others say next.
+    unheard: Option<(Client, Option<String>)>,
 }
 
 /// What is said or done, before it is known when the server handles it.
@@ -102,6 +101,7 @@ impl Run {
             sockets: BTreeMap::new(),
             paces: Paces::default(),
             looks: 0,
+            unheard: None,
         })
     }
 
@@ -150,17 +150,34 @@ impl Run {
         let is_others = ahead.room_of(client).is_some_and(|room| !room.contains(&self.mark));
         let wait_us = self.paces.next_us(client, &text, self.comparison.model(), self.now().master_us);
         let Some(wait_us) = wait_us.filter(|_| !is_others) else { return Ok(Outcome::Played) };
+        if self.settle_unheard(client)? == Outcome::Void {
+            return Ok(Outcome::Void);
+        }
         if self.wait_until(wait_us)? == Outcome::Void || self.become_certain(&event)? == Outcome::Void {
             return Ok(Outcome::Void);
         }
+        self.say_now(client, message)
+    }
+
+    fn say_now(&mut self, client: Client, message: Message) -> Result<Outcome, String> {
+        let payload = message.clone().into_data();
+        let text = std::str::from_utf8(&payload).unwrap_or_default().to_owned();
+        let event = |model: &mut Model, at: Clock| model.message(client, &text, at);
         let sent = self.now();
         self.send(client, message)?;
         let first = self.first_answer(&event, sent)?;
-        let at = first.as_ref().map_or(sent, |(_, _, at)| *at);
-        if !self.is_certain(&event, sent.master_us - MARGIN_US, at.master_us + MARGIN_US) {
+        let (at, late_us) = match &first {
+            Some((_, _, at)) => (*at, at.master_us + SLACK_US),
+            None => (sent, sent.master_us + MARGIN_US / 2),
+        };
+        if !self.is_certain(&event, sent.master_us - SLACK_US, late_us) {
             return Ok(Outcome::Void);
         }
         self.comparison.say(client, &payload, at);
+        if self.comparison.check_settled().is_ok() {
+            let message: Value = serde_json::from_str(&text).unwrap_or_default();
+            self.unheard = Some((client, message["roomCode"].as_str().map(str::to_owned)));
+        }
         self.hear_all(first)?;
         Ok(Outcome::Played)
     }
@@ -172,6 +189,9 @@ impl Run {
 
     fn leave(&mut self, client: Client, departure: Departure) -> Result<Outcome, String> {
         let event = |model: &mut Model, at: Clock| model.leave(client, at);
+        if self.settle_unheard(client)? == Outcome::Void {
+            return Ok(Outcome::Void);
+        }
         if self.become_certain(&event)? == Outcome::Void {
             return Ok(Outcome::Void);
         }
@@ -198,18 +218,56 @@ impl Run {
 
     /// Everyone asks for the time, so that what nobody was owed comes to light before the answer.
     fn look(&mut self) -> Result<Outcome, String> {
-        let clients: Vec<Client> = self.sockets.keys().copied().collect();
-        for client in clients {
-            self.looks += 1;
-            let mut ping = json!({"type": "time_ping", "id": format!("look {}", self.looks), "t0": 0});
-            if let Some(room) = self.comparison.model().room_of(client) {
-                ping["roomCode"] = room.into();
-            }
-            if self.say(client, Message::text(ping.to_string()))? == Outcome::Void {
+        for client in self.clients() {
+            let room = self.comparison.model().room_of(client).map(str::to_owned);
+            let ping = self.ping(room);
+            if self.say(client, ping)? == Outcome::Void {
                 return Ok(Outcome::Void);
             }
         }
         Ok(Outcome::Played)
+    }
+
+    /// Nothing tells that the server has seen to a timer from which nothing follows, but that it answers a question asked
+    /// later, since a turn of a core sees to its timers before it sends its answers.
+    fn confirm(&mut self, due_us: i64) -> Result<Outcome, String> {
+        let model = self.comparison.model();
+        let is_due = |room: &str| model.next_deadline_of(room) == Some(due_us);
+        let asker = self.clients().into_iter().find(|client| model.room_of(*client).is_some_and(is_due));
+        let Some(asker) = asker else { return Ok(Outcome::Played) };
+        let now = self.now();
+        let soon = Clock { master_us: now.master_us + MARGIN_US, unix_us: now.unix_us + MARGIN_US };
+        if model.clone().advance(soon).iter().any(|expected| expected.to == asker) {
+            // What follows from the room's next timer tells of this one as well.
+            return Ok(Outcome::Played);
+        }
+        let room = model.room_of(asker).map(str::to_owned);
+        let ping = self.ping(room);
+        self.say_now(asker, ping)
+    }
+
+    /// Before another client speaks, the one whose words nothing followed from asks a question behind them.
+    fn settle_unheard(&mut self, next: Client) -> Result<Outcome, String> {
+        let unheard = self.unheard.take_if(|(client, _)| *client != next);
+        let Some((client, room)) = unheard.filter(|(client, _)| self.sockets.contains_key(client)) else {
+            return Ok(Outcome::Played);
+        };
+        let ping = self.ping(room);
+        self.say(client, ping)
+    }
+
+    fn clients(&self) -> Vec<Client> {
+        self.sockets.keys().copied().collect()
+    }
+
+    /// A question for the time, which is answered where the room is decided on.
+    fn ping(&mut self, room: Option<String>) -> Message {
+        self.looks += 1;
+        let mut ping = json!({"type": "time_ping", "id": format!("look {}", self.looks), "t0": 0});
+        if let Some(room) = room {
+            ping["roomCode"] = room.into();
+        }
+        Message::text(ping.to_string())
     }
 
     /// Waits until the event has the same consequences a little earlier and a little later.
@@ -299,41 +357,16 @@ impl Run {
             let Some(due_us) = due_us else { return Ok(Outcome::Played) };
             let due = Clock { master_us: due_us, unix_us: due_us + self.epoch_us };
             let fire = |model: &mut Model, at: Clock| model.advance(at);
+            if fire(&mut self.comparison.model().clone(), due).is_empty()
+                && self.confirm(due_us)? == Outcome::Void
+            {
+                return Ok(Outcome::Void);
+            }
             let first = self.first_answer(&fire, due)?;
             let at = first.as_ref().map_or(due, |(_, _, at)| *at);
             let at = if at.master_us < due_us { due } else { at };
             self.comparison.advance(at);
             self.hear_all(first)?;
-        }
-    }
-}
-
-/// The time, as a server says it whose clocks lie this far apart.
-fn now(epoch_us: i64) -> Clock {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let unix_us = unix.as_micros() as i64;
-    Clock { master_us: unix_us - epoch_us, unix_us }
-}
-
-fn open(port: u16, path: &str) -> Result<Socket, String> {
-    let try_open = || -> Result<Socket, Box<dyn std::error::Error>> {
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        let request = format!("ws://127.0.0.1:{port}{path}").into_client_request()?;
-        Ok(tungstenite::client(request, stream).map_err(|error| error.to_string())?.0)
-    };
-    try_open().map_err(|error| format!("cannot connect: {error}"))
-}
-
-/// The next text message; pings are answered on the way.
-fn read(socket: &mut Socket) -> Result<String, String> {
-    loop {
-        match socket.read().map_err(|error| error.to_string())? {
-            Message::Text(text) => return Ok(text.as_str().to_owned()),
-            Message::Ping(_) | Message::Pong(_) => {}
-            other => return Err(format!("{other:?}")),
         }
     }
 }

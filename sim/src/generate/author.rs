@@ -93,7 +93,8 @@ impl Author {
             }
             self.act();
         }
-        self.wait(if self.dice.one_in(3) { 9_500 * MS } else { 400 * MS });
+        let rest_us = if self.dice.one_in(3) { 9_500 * MS } else { 400 * MS };
+        self.wait(rest_us);
         self.steps
     }
 
@@ -157,6 +158,7 @@ impl Author {
 
     fn join(&mut self, seat: usize) {
         let Seat { client, ref user, room } = self.seats[seat];
+        let user = user.clone();
         let room = room.unwrap_or(0);
         self.seats[seat].room = Some(room);
         let host =

@@ -46,6 +46,10 @@ pub fn twist(
     dice: &mut Dice,
 ) -> Step {
     let mut message = message.clone();
+    let has_track = message.fields.iter().any(|(name, _)| name == "trackData");
+    if has_track && dice.one_in(3) {
+        return Step::Say { client, text: with_odd_track(message, dice).text(), is_binary: false };
+    }
     let text = match dice.below(if may_be_long { 16 } else { 15 }) {
         0 => (*dice.pick(&NO_REQUESTS)).to_owned(),
         1..=3 => {
@@ -66,7 +70,10 @@ pub fn twist(
         }
         6 => with_room(message, (*dice.pick(&NO_ROOMS)).to_owned()).text(),
         7 => with_room(message, format!("\"{}\"", dice.pick(codes))).text(),
-        8 => with_room(message, edge_code(dice.pick(codes), dice)).text(),
+        8 => {
+            let code = dice.pick(codes).clone();
+            with_room(message, edge_code(&code, dice)).text()
+        }
         9 => {
             let depth = dice.within(29..=34) as usize;
             message.fields.push(("deep".to_owned(), nested(depth)));
@@ -107,6 +114,19 @@ fn with_check(mut message: Message, dice: &mut Dice) -> Message {
     message.fields.retain(|(name, _)| name != "checkId");
     let check = *dice.pick(&["\"$stale\"", "\"none\"", "\"\"", "null", "7", "\"$check \"", "\"$CHECK\""]);
     message.fields.push(("checkId".to_owned(), check.to_owned()));
+    message
+}
+
+/// A track whose own fields are odd.
+fn with_odd_track(mut message: Message, dice: &mut Dice) -> Message {
+    message.fields.retain(|(name, _)| name != "trackData");
+    let mut fields = vec![format!("\"title\":{}", odd_value(dice))];
+    let url = if dice.one_in(3) { odd_value(dice) } else { "\"d\"".to_owned() };
+    fields.push(format!("\"audioUrl\":{url}"));
+    if !dice.one_in(4) {
+        fields.push(format!("\"duration\":{}", odd_value(dice)));
+    }
+    message.fields.push(("trackData".to_owned(), format!("{{{}}}", fields.join(","))));
     message
 }
 

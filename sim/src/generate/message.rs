@@ -132,8 +132,8 @@ pub fn with_space(text: &str, dice: &mut Dice) -> String {
     for char in text.chars() {
         spaced.push(char);
         if matches!(char, ',' | ':') && dice.one_in(2) {
-            spaced.push_str(dice.pick(&[" ", "\n", "\r\n\t"]));
+            spaced.push_str(dice.pick::<&str>(&[" ", "\n", "\r\n\t"]));
         }
     }
-    spaced + dice.pick(&["", "\n", "  "])
+    spaced + *dice.pick(&["", "\n", "  "])
 }

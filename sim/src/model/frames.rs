@@ -3,6 +3,13 @@
 use super::{Client, Clock, HOLE};
 use serde_json::{Map, Value};
 
+/// µs in a millisecond.
+pub(super) const MS: i64 = 1_000;
+/// Delays and round trips that a client names lie in 0 to this.
+pub(super) const DELAY_MS_MAX: f64 = 10_000.0;
+/// And positions, a day.
+pub(super) const POSITION_MS_MAX: f64 = 86_400_000.0;
+
 /// A frame: its type and those fields that there are.
 pub(super) fn frame<const N: usize>(kind: &str, fields: [(&str, Option<Value>); N]) -> Value {
     let mut frame = Map::new();

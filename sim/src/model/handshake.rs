@@ -2,13 +2,11 @@
 //!
 //! The rows of the page's table are the three leads here.
 
-use super::frames::{frame, ms, timestamp, us, wish, ws_id};
+use super::frames::{DELAY_MS_MAX, MS, frame, ms, timestamp, us, wish, ws_id};
 use super::room::{Room, Track};
 use super::{Client, Clock, Expected};
 use serde_json::{Map, Value};
 
-const MS: i64 = 1_000;
-const DELAY_MS_MAX: f64 = 10_000.0;
 /// When the handshake is looked at, from its PLAY on.
 const CHECK_FIRST_US: i64 = 1_200 * MS;
 const CHECK_EVERY_US: i64 = 500 * MS;

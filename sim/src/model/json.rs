@@ -131,9 +131,9 @@ impl Reader<'_> {
     fn number(&mut self) -> Result<Value, NotJson> {
         let mut text = String::new();
         text.extend(self.rest.next_if_eq(&'-'));
-        match self.digits(&mut text)?.as_bytes() {
-            [b'0', _, ..] => return Err(NotJson),
-            _ => {}
+        let digits = self.digits(&mut text)?;
+        if digits.starts_with('0') && digits.len() > 1 {
+            return Err(NotJson);
         }
         let mut is_whole = true;
         if let Some(point) = self.rest.next_if_eq(&'.') {

@@ -4,14 +4,10 @@
 //! is no whole number of µs is rounded. Where the page leaves something open, a comment begins with "Open:" and says
 //! which reading is taken.
 
-use super::frames::{frame, ms, timestamp, us, wish, ws_id};
+use super::frames::{DELAY_MS_MAX, MS, POSITION_MS_MAX, frame, ms, timestamp, us, wish, ws_id};
 use super::handshake::Handshake;
 use super::{Client, Clock, Expected};
 use serde_json::{Map, Value};
-
-const MS: i64 = 1_000;
-const DELAY_MS_MAX: f64 = 10_000.0;
-const POSITION_MS_MAX: f64 = 86_400_000.0;
 
 const PAUSE_STATE_AFTER_US: i64 = 300 * MS;
 /// With the handshake's, a room has three timers.
