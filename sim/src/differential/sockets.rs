@@ -1,10 +1,10 @@
 //! Plays a session to a real server over sockets, with tungstenite as the client.
 //!
 //! Time is real, so the model is told the time that the server's own answer says, once that lies between the
-//! message and its arrival. A message waits until it does not matter whether it is handled a little earlier or later:
-//! its consequences, seen from both ends of that little while are the same. Then each step is followed to its last frame before
-//! the next one begins. If the server takes longer than that while, the session ends as void. The pace stays within
-//! what a server allows its clients.
+//! message and its arrival. A message waits until it does not matter whether it is handled a little earlier or
+//! later: what follows is the same from both ends of that little while. Each step is followed to its last frame
+//! before the next begins. If the server takes longer than that while, the session ends as void. The pace stays
+//! within what a server allows its clients.
 
 mod outlook;
 mod pace;
