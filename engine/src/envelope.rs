@@ -44,6 +44,9 @@ pub enum Envelope {
     ToOne {
         /// Who.
         connection: ConnectionId,
+        /// The join of the member that is answered, so that it hears nothing of a room that it has left; `None` for
+        /// whoever is no member.
+        ticket: Option<u32>,
         /// Whole frames.
         frames: Vec<u8>,
         /// A time_pong, which may be dropped.

@@ -98,6 +98,33 @@ fn a_join_from_another_core_works_like_one_at_home() {
     );
 }
 
+/// Frames do not name their room, so a client would take the old room's state for the new one's.
+#[test]
+fn an_answer_that_comes_after_its_asker_has_changed_rooms_is_dropped() {
+    check(
+        &two_cores(),
+        r#"
+        A connects on 0
+        A joins H1 u-A u-A
+        A {"type":"TRACK_CHANGE","roomCode":"H1","trackData":{"audioUrl":"old.mp3"}}
+        stall 0
+        A {"type":"get_playback_state","roomCode":"H1"}
+        A joins H0 u-A u-A
+        unstall 0
+        A {"type":"get_playback_state","roomCode":"H0"}
+        "#,
+        &expect![[r#"
+            0 A 101 on core 0
+            0 A joined roomCode:H1, wsId:<A>, hostUserId:u-A, isHost:true
+            0 A playback_state currentTrack:null, isPlaying:false, playbackPosition:0, duration:null
+            0 A TRACK_CHANGE trackData:{audioUrl:old.mp3}
+            0 A joined roomCode:H0, wsId:<A>, hostUserId:u-A, isHost:true
+            0 A playback_state currentTrack:null, isPlaying:false, playbackPosition:0, duration:null
+            0 A playback_state currentTrack:null, isPlaying:false, playbackPosition:0, duration:null
+        "#]],
+    );
+}
+
 #[test]
 fn every_member_on_every_core_sees_a_room_in_one_order() {
     let limits = Limits { is_metered: false, ..Limits::default() };

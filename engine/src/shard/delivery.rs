@@ -213,8 +213,8 @@ impl Shard {
         }
     }
 
-    /// Frames to one member, wherever its socket is. Empties `frames`.
-    pub(super) fn reply(&mut self, to: MemberId, frames: &mut Vec<u8>, is_ping: bool) {
+    /// Frames of a room, if they are of one, to one connection, wherever its socket is. Empties `frames`.
+    pub(super) fn reply(&mut self, to: MemberId, room: Option<u32>, frames: &mut Vec<u8>, is_ping: bool) {
         if frames.is_empty() {
             return;
         }
@@ -228,7 +228,9 @@ impl Shard {
         let link = &mut self.links[usize::from(to.core.0)];
         if !link.is_full() {
             let frames = std::mem::take(frames);
-            link.push(Envelope::ToOne { connection: to.connection, frames, is_ping });
+            let member = self.members_elsewhere.get(&to).filter(|member| Some(member.room) == room);
+            let ticket = member.map(|member| member.ticket);
+            link.push(Envelope::ToOne { connection: to.connection, ticket, frames, is_ping });
         } else if is_ping {
             self.stats.mesh_pings_dropped += 1;
             frames.clear();

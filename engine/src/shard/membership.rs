@@ -129,7 +129,7 @@ impl Shard {
         entered.members[place as usize].user_id = user;
         let mut frames = std::mem::take(&mut self.scratch);
         entered.write_joined(place as usize, self.now, &mut frames);
-        self.reply(member, &mut frames, false);
+        self.reply(member, Some(room), &mut frames, false);
         self.scratch = frames;
     }
 

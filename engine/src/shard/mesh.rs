@@ -23,8 +23,11 @@ impl Shard {
                     self.refuse_room(MemberId { core: self.settings.core, connection }, Reason::Policy);
                 }
             }
-            Envelope::ToOne { connection, frames, .. } => {
-                if let Some(index) = self.live(connection) {
+            Envelope::ToOne { connection, ticket, frames, .. } => {
+                let is_late = |index: &u32| {
+                    ticket.is_some_and(|ticket| ticket != self.connections[*index as usize].ticket)
+                };
+                if let Some(index) = self.live(connection).filter(|index| !is_late(index)) {
                     self.push_own(index, |out| out.extend_from_slice(&frames));
                 }
             }

@@ -170,7 +170,7 @@ impl Shard {
         }
         let Some(mut clocks) = self.clocks.take() else { return };
         clocks.set(now.unix_us, now.master_us);
-        let room = room.map(|room| &self.rooms[room as usize]);
+        let asked = room.map(|room| &self.rooms[room as usize]);
         let offset_us = t0.and_then(|t0| t0.as_f64()).map(|t0_ms| now.unix_us.saturating_sub(us(t0_ms)) / 2);
         let pong = Answer::TimePong {
             id,
@@ -178,15 +178,15 @@ impl Shard {
             clocks: &clocks,
             // serverTimeUnix - (t0 + serverTimeUnix) / 2, to the microsecond.
             time_offset: Nullable(offset_us.map(Ms)),
-            playback_position: Ms(room.map_or(0, |room| room.position_us(now))),
-            is_playing: room.is_some_and(|room| room.is_playing()),
+            playback_position: Ms(asked.map_or(0, |room| room.position_us(now))),
+            is_playing: asked.is_some_and(|room| room.is_playing()),
         };
         if from.core == self.settings.core {
             self.push_own(from.connection.index, |out| pong.push_frame(out));
         } else {
             let mut frames = Vec::new();
             pong.push_frame(&mut frames);
-            self.reply(from, &mut frames, true);
+            self.reply(from, room, &mut frames, true);
         }
         self.clocks = Some(clocks);
     }
@@ -205,7 +205,7 @@ impl Shard {
             }
             _ => asked.write_snapshot(self.now, &mut frames),
         }
-        self.reply(from, &mut frames, false);
+        self.reply(from, Some(room), &mut frames, false);
         self.scratch = frames;
     }
 
@@ -223,7 +223,7 @@ impl Shard {
             self.stats.device_ready_coalesced += 1;
         }
         self.rooms[room as usize].write_catch_up(now, &mut frames);
-        self.reply(from, &mut frames, false);
+        self.reply(from, Some(room), &mut frames, false);
         self.scratch = frames;
         self.arm_room(room);
     }
