@@ -423,3 +423,31 @@ fn when_all_have_left_nothing_is_left() {
         assert_eq!(world.shards[core].next_deadline_us(), None, "nothing wakes an empty shard");
     }
 }
+
+/// The sender of a device_ready, and whoever changes rooms, get what the room's batch has for them so far at once.
+#[test]
+fn a_reader_that_is_behind_is_aborted_whichever_way_it_gets_too_much() {
+    let track = format!(
+        r#"{{"type":"TRACK_CHANGE","roomCode":"R","trackData":{{"audioUrl":"a","title":"{}"}}}}"#,
+        "x".repeat(500)
+    );
+    let ready = r#"{"type":"device_health_check_response","roomCode":"R","checkId":"c","audioLoaded":true,"deviceReady":true}"#;
+    let other = r#"{"type":"join","roomCode":"S","userId":"u"}"#;
+    for last in [ready, other] {
+        let mut world = World::new(&Setup {
+            limits: Limits { outbox_bytes_max: 1000, ..Limits::default() },
+            ..Setup::default()
+        });
+        for step in
+            ["A connects on 0", "A joins R u-A u-A", "B connects on 0", "B joins R u-B u-A", "A stuck"]
+        {
+            world.step(step);
+        }
+        world.step(&format!("B {track}"));
+        world.say("B", &track);
+        world.say("A", last);
+        world.settle();
+        assert_eq!(world.stats(0).outboxes_overflowed, 1, "{}", world.log);
+        assert!(world.log.contains(" A reset\n") && !world.log.contains(" B reset\n"), "{}", world.log);
+    }
+}

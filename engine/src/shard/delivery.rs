@@ -262,6 +262,21 @@ impl Shard {
         frames.clear();
     }
 
+    /// What a listener has not got yet of the batch goes to its own outbox now.
+    pub(super) fn catch_up(&mut self, index: u32, audience: u32, place: u32) {
+        let audience = &mut self.audiences[audience as usize];
+        if !audience.is_behind(place) {
+            return;
+        }
+        let connection = &mut self.connections[index as usize];
+        connection.outbox.append(&mut self.pool, |own| own.extend_from_slice(audience.catch_up(place)));
+        if connection.outbox.owed_bytes() > self.settings.limits.outbox_bytes_max {
+            self.ready.overflowed.push(connection.id(index));
+        } else {
+            self.list(index);
+        }
+    }
+
     /// Adds frames to an audience's batch, for all listeners but one. Constant, whatever their number.
     pub(super) fn append(&mut self, audience: u32, frames: &[u8], except: Option<ConnectionId>) {
         let except = except.and_then(|id| self.live(id)).and_then(|index| {
@@ -271,16 +286,11 @@ impl Shard {
             }
         });
         if let Some((index, place)) = except {
-            let audience = &mut self.audiences[audience as usize];
-            if audience.listeners.len() == 1 {
+            if self.audiences[audience as usize].listeners.len() == 1 {
                 return;
             }
-            // What it has not got yet goes to its own outbox, so that its cursor can skip these frames.
-            if audience.is_behind(place) {
-                let outbox = &mut self.connections[index as usize].outbox;
-                outbox.append(&mut self.pool, |own| own.extend_from_slice(audience.catch_up(place)));
-                self.list(index);
-            }
+            // Then its cursor can skip these frames.
+            self.catch_up(index, audience, place);
         }
         let audience_slot = audience;
         let audience = &mut self.audiences[audience as usize];

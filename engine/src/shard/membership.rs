@@ -179,11 +179,8 @@ impl Shard {
     }
 
     fn leave_audience(&mut self, index: u32, audience: u32, place: u32) -> RoomId {
-        let heard = &mut self.audiences[audience as usize];
-        if heard.is_behind(place) && self.connections[index as usize].phase == Phase::Open {
-            let outbox = &mut self.connections[index as usize].outbox;
-            outbox.append(&mut self.pool, |own| own.extend_from_slice(heard.catch_up(place)));
-            self.list(index);
+        if self.connections[index as usize].phase == Phase::Open {
+            self.catch_up(index, audience, place);
         }
         let heard = &mut self.audiences[audience as usize];
         if let Some(moved) = heard.remove(place)
