@@ -76,6 +76,7 @@ fn the_banner_says_version_cores_port_backend_and_limit() {
         "io_uring, Linux ",
         "environment production",
         "connections at most ",
+        "origins     warning: every web page may connect; --allowed-origins",
         "/ws/sync?roomCode=ROOM&userId=USER",
     ] {
         assert!(process.banner.contains(part), "{part}: {}", process.banner);
