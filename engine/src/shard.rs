@@ -210,6 +210,22 @@ impl Shard {
         !self.ready.is_empty() || !self.actions.is_empty() || !self.ends_waiting.is_empty()
     }
 
+    /// Nothing is left of anyone who was ever connected, here or on another core: no slot in use, no room, no
+    /// audience but the broadcast app's, no envelope, no head.
+    pub fn is_vacant(&self) -> bool {
+        let everyone = usize::from(self.settings.app == App::Broadcast);
+        self.free.len() == self.connections.len()
+            && self.rooms.is_empty()
+            && self.rooms_by_code.is_empty()
+            && self.audiences.len() == everyone
+            && self.audiences.iter().all(|(_, audience)| audience.listeners.is_empty())
+            && self.audiences_elsewhere.is_empty()
+            && self.members_elsewhere.is_empty()
+            && self.heads.is_empty()
+            && self.links.iter().all(Link::is_empty)
+            && !self.has_work()
+    }
+
     /// What waits for `peer`, in order; empty if nothing does.
     pub fn take_envelopes(&mut self, peer: CoreId) -> Vec<Envelope> {
         let envelopes = self.links[usize::from(peer.0)].take();
