@@ -1,0 +1,4 @@
+//! `properties::driver` under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| properties::driver(bytes));
