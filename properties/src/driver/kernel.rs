@@ -324,8 +324,12 @@ impl Kernel {
 
     /// What is not over.
     pub(super) fn left(&self) -> String {
-        let sockets: Vec<_> = self.sockets.keys().collect();
-        format!("{:?} {:?} {:?} {sockets:?}", self.accept, self.receives, self.sends)
+        let receives = self.receives.values().map(|it| it.fd);
+        let fds: BTreeSet<RawFd> = receives.chain(self.sends.values().map(|it| it.fd)).collect();
+        let (accept, count) = (self.accept, self.sockets.len());
+        format!(
+            "an accept: {accept:?}, descriptors with something in flight: {fds:?}, of {count} that are open"
+        )
     }
 
     /// At the end nothing is left of anyone.
