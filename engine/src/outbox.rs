@@ -55,7 +55,7 @@ pub struct Outbox {
     /// Where in `first` the bytes that are owed begin. A buffer is bounded far below 4 GiB.
     start: u32,
     is_in_flight: bool,
-    /// The kernel has taken something since this was last asked for.
+    /// The kernel has taken something, or was done with a send, since this was last asked for.
     has_progress: bool,
     /// Pongs written since the outbox was last empty.
     pongs: u8,
@@ -168,8 +168,8 @@ impl Outbox {
         let Some(first) = &self.first else { return false };
         let owed = first.len() - self.start as usize;
         debug_assert!(self.is_in_flight && bytes <= owed, "no more is sent than was handed out");
-        self.has_progress |= bytes > 0;
         if bytes < owed {
+            self.has_progress |= bytes > 0;
             self.start += bytes as u32;
             return true;
         }
@@ -187,6 +187,7 @@ impl Outbox {
     pub fn end_send(&mut self, pool: &mut Pool) {
         self.is_in_flight = false;
         self.start = 0;
+        self.has_progress = true;
         self.pongs = 0;
         if let Some(first) = self.first.take() {
             pool.put(first);

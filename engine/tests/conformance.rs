@@ -306,7 +306,8 @@ fn nothing_in_a_messages_json_costs_the_connection() {
         messages.push(text.to_owned());
     }
     for cores in [1, 2] {
-        let mut world = World::new(&Setup { cores, ..Setup::default() });
+        let limits = Limits { is_metered: false, ..Limits::default() };
+        let mut world = World::new(&Setup { cores, limits, ..Setup::default() });
         world.step("A connects on 0");
         world.step("A joins R u-A u-A");
         for message in &messages {

@@ -303,21 +303,22 @@ impl Shard {
         // Out of the table while its events are handled, since they borrow from it.
         let mut unfinished = self.connections[index as usize].unfinished.take();
         let mut fresh = Decoder::default();
-        let mut since_us = unfinished.as_ref().map_or(self.now.master_us, |unfinished| unfinished.since_us);
+        let mut is_new = unfinished.is_none();
         let decoder = unfinished.as_deref_mut().map_or(&mut fresh, |unfinished| &mut unfinished.decoder);
         while self.connections[index as usize].phase == Phase::Open {
             match decoder.next(&mut input, &limits) {
                 Ok(Some(event)) => {
-                    if matches!(event, Event::Text(_) | Event::Binary(_)) {
-                        since_us = self.now.master_us;
-                    }
+                    // What comes behind a message is another.
+                    is_new |= matches!(event, Event::Text(_) | Event::Binary(_));
                     self.handle_event(index, event);
                 }
                 Ok(None) => {
                     if decoder.is_midway() {
                         let mut unfinished = unfinished
                             .unwrap_or_else(|| Box::new(Unfinished { decoder: fresh, since_us: 0 }));
-                        unfinished.since_us = since_us;
+                        if is_new {
+                            unfinished.since_us = self.now.master_us;
+                        }
                         self.connections[index as usize].unfinished = Some(unfinished);
                         self.watch(index);
                     }

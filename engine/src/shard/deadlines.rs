@@ -33,7 +33,8 @@ pub(super) struct Deadlines {
 /// Deadlines that all lie the same delay after they were armed, and so come up in the order armed.
 struct DelayQueue {
     delay_us: i64,
-    queue: VecDeque<(i64, ConnectionId)>,
+    /// Each with its time, in granules of the master clock, which fill 32 bits in the year 2038.
+    queue: VecDeque<(u32, ConnectionId)>,
 }
 
 impl DelayQueue {
@@ -42,13 +43,12 @@ impl DelayQueue {
     }
 
     fn arm(&mut self, connection: ConnectionId, now: Now) {
-        let due_us = now.master_us + self.delay_us;
-        let rounded_us = due_us + (GRANULE_US - due_us.rem_euclid(GRANULE_US)) % GRANULE_US;
-        self.queue.push_back((rounded_us, connection));
+        let due = (now.master_us + self.delay_us + GRANULE_US - 1).div_euclid(GRANULE_US);
+        self.queue.push_back((due as u32, connection));
     }
 
     fn next_us(&self) -> Option<i64> {
-        self.queue.front().map(|(due_us, _)| *due_us)
+        self.queue.front().map(|(due, _)| i64::from(*due) * GRANULE_US)
     }
 
     fn due(&mut self, now: Now) -> Option<ConnectionId> {
@@ -114,9 +114,7 @@ impl Shard {
         while self.deadlines.ping.queue.front().is_some_and(|(_, id)| !self.is_in(*id, Phase::Open)) {
             self.deadlines.ping.pop();
         }
-        while self.deadlines.join.queue.front().is_some_and(|(_, id)| !self.has_joined_nothing(*id)) {
-            self.deadlines.join.pop();
-        }
+        self.forget_joined();
         while self.deadlines.watch.queue.front().is_some_and(|(_, id)| !self.is_watched(*id)) {
             self.deadlines.watch.pop();
         }
@@ -131,6 +129,13 @@ impl Shard {
 
     fn is_in(&self, id: ConnectionId, phase: Phase) -> bool {
         self.live(id).is_some_and(|index| self.connections[index as usize].phase == phase)
+    }
+
+    /// Who has joined needs no deadline for it. As most join soon and in the order they came, hardly any stay.
+    pub(super) fn forget_joined(&mut self) {
+        while self.deadlines.join.queue.front().is_some_and(|(_, id)| !self.has_joined_nothing(*id)) {
+            self.deadlines.join.pop();
+        }
     }
 
     fn has_joined_nothing(&self, id: ConnectionId) -> bool {

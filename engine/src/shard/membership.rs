@@ -22,6 +22,7 @@ impl Shard {
         if self.room_code(index) != Some(room_code) {
             self.leave(index);
             self.connections[index as usize].ticket += 1;
+            self.forget_joined();
         }
         let member = self.member_id(index);
         let connection = &self.connections[index as usize];

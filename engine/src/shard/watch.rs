@@ -120,7 +120,8 @@ impl Shard {
             if let Some((room, _)) = self.standing(member) {
                 let mut frames = std::mem::take(&mut self.scratch);
                 self.rooms[room as usize].write_snapshot(self.now, &mut frames);
-                self.reply(member, &mut frames, false);
+                self.push_own(index, |out| out.extend_from_slice(&frames));
+                frames.clear();
                 self.scratch = frames;
             }
         }

@@ -4,8 +4,9 @@
 //! which closes nothing. A completion is only ever given for an operation that is in flight.
 
 use crate::ear::Ear;
+use downbeat::admission::Admission;
 use downbeat::clock::Clock;
-use downbeat::driver::{Admission, Driver};
+use downbeat::driver::Driver;
 use downbeat::ring::{Completion, Operation};
 use engine::time::MS;
 use engine::{App, Moved, Now, Settings, Shard};
@@ -70,7 +71,7 @@ impl Kernel {
     pub(super) fn new(settings: Settings, connections_max: usize) -> Kernel {
         let listener = OwnedFd::from(File::open("/dev/null").expect("there is a /dev/null"));
         let app = settings.app;
-        let admission = Admission::new(connections_max);
+        let admission = Admission::new(connections_max, None, engine::Seed(1, 2));
         let driver = Driver::new(Shard::new(settings), Clock::start(), vec![listener], admission);
         let mut kernel = Kernel {
             driver: ManuallyDrop::new(driver),
