@@ -8,8 +8,8 @@ const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 const NOW: Now = Now { master_us: 59_000_000_123_456, unix_us: 1_763_000_000_123_456 };
 
 /// Messages with one reading of the clock, and the time from one reading to the next: 50 messages a second.
-const HEARD_PER_READING: u32 = 32;
-const HEARD_PER_READING_US: i64 = 640_000;
+const HEARD_PER_READING: u32 = 64;
+const HEARD_PER_READING_US: i64 = 1_280_000;
 
 /// One shard; its peers, if it has any, are only envelopes that nobody reads.
 pub struct Scene {

@@ -397,17 +397,22 @@ impl Shard {
     /// A message of a client of rooms, whose rate is metered.
     fn handle_metered(&mut self, index: u32, text: &mut [u8]) {
         let excess = self.meters[index as usize].messages.take(&self.rates.messages, self.now);
-        if excess == 0 {
-            self.handle_text(index, text, false);
+        if excess > 0 && self.is_flood(index, excess) {
             return;
         }
+        self.handle_text(index, text, excess > 0);
+    }
+
+    /// Counts a message past its rate; true if it has gone on for so long that the connection is closed.
+    #[cold]
+    fn is_flood(&mut self, index: u32, excess: u8) -> bool {
         self.stats.messages_excess += 1;
-        if excess >= self.rates.messages.burst() {
+        let is_flood = excess >= self.rates.messages.burst();
+        if is_flood {
             self.stats.floods_closed += 1;
             self.close(index, Reason::Policy);
-        } else {
-            self.handle_text(index, text, true);
         }
+        is_flood
     }
 
     fn handle_message(&mut self, index: u32, opcode: Opcode, payload: &mut [u8]) {

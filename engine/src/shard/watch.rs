@@ -81,14 +81,15 @@ impl Shard {
     }
 
     /// It is owed bytes and has taken none of them for a while.
+    #[inline]
     pub(super) fn is_late(&self, index: u32) -> bool {
-        let connection = &self.connections[index as usize];
-        connection.is_watched
-            && connection.outbox.is_in_flight()
-            && self
-                .watched
-                .get(&index)
-                .is_some_and(|watched| self.now.master_us - watched.progress_us > LATE_MS * MS)
+        self.connections[index as usize].is_watched && self.has_no_progress(index)
+    }
+
+    #[cold]
+    fn has_no_progress(&self, index: u32) -> bool {
+        let is_old = |watched: &Watched| self.now.master_us - watched.progress_us > LATE_MS * MS;
+        self.connections[index as usize].outbox.is_in_flight() && self.watched.get(&index).is_some_and(is_old)
     }
 
     /// Lets go of those that are owed most, if all together are owed too much.
