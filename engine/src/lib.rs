@@ -29,6 +29,6 @@ pub use ids::{ConnectionId, CoreId, MemberId};
 pub use limits::{App, Authz, Limits};
 pub use origins::Origins;
 pub use seed::Seed;
-pub use shard::{Action, FanOut, Flow, Moved, Settings, Shard};
+pub use shard::{Action, FanOut, Flow, Holdings, Moved, Settings, Shard};
 pub use stats::Stats;
 pub use time::Now;

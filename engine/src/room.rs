@@ -162,6 +162,11 @@ impl Room {
         check_us.into_iter().chain(self.pause_states_us.front().copied()).min()
     }
 
+    /// What it waits for: a handshake's next check, and each PAUSE_STATE.
+    pub fn timers(&self) -> usize {
+        usize::from(self.readiness.is_some()) + self.pause_states_us.len()
+    }
+
     /// Writes `joined` and the snapshot for the member at `place`.
     pub fn write_joined(&self, place: usize, now: Now, out: &mut Vec<u8>) {
         let joined = Answer::Joined {

@@ -11,6 +11,7 @@
 mod connections;
 mod deadlines;
 mod delivery;
+mod holdings;
 mod membership;
 mod mesh;
 mod requests;
@@ -18,6 +19,7 @@ mod watch;
 
 pub use connections::{Flow, Moved};
 pub use delivery::FanOut;
+pub use holdings::Holdings;
 
 use crate::audience::Audience;
 use crate::connection::{Connection, Phase};
