@@ -1,0 +1,188 @@
+//! What one client must hear: its rooms' frames in the order of their homes, its own answers, why it was closed.
+//!
+//! Each room that the connection joins is a segment. A segment of a room whose home is the connection's own core is
+//! exact. One of a room elsewhere may be cut when the connection leaves it, since what is on its way then comes too
+//! late; so may one of a member that was evicted or let go of. What is cut is cut for good: a frame of an earlier
+//! segment after one of a later is an error.
+
+use super::judge::{Judge, LOBBY};
+use super::said::{Kind, Text};
+use crate::model::Matcher;
+use serde_json::Value;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+/// Several members that left a room in one go, whose order only the frames about it tell. All who hear of it must
+/// hear the same order.
+#[derive(Debug)]
+pub(super) struct Departures {
+    /// What is said about each, but for the number of those who stay.
+    pub(super) frames: Vec<Value>,
+    /// Which of the frames came first, second and so on, once somebody has heard it.
+    pub(super) order: Vec<Option<usize>>,
+    /// Members before the first left.
+    pub(super) members: usize,
+}
+
+/// A frame that must come.
+#[derive(Clone, Debug)]
+pub(super) enum Item {
+    Frame(Value),
+    /// The n-th of these.
+    Departure(Rc<RefCell<Departures>>, usize),
+}
+
+/// One stay in a room.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) ticket: u32,
+    pub(super) room_code: String,
+    pub(super) items: VecDeque<Item>,
+    /// The stay has ended: no more is added.
+    pub(super) is_over: bool,
+    /// What is left of it need not come.
+    pub(super) is_cut: bool,
+}
+
+/// What one connection must hear.
+#[derive(Debug, Default)]
+pub(super) struct Hearing {
+    pub(super) segments: VecDeque<Segment>,
+    /// Answers given by the core of the socket.
+    pub(super) own: VecDeque<Value>,
+    /// Answers to a stranger's questions, by room.
+    pub(super) aside: BTreeMap<String, VecDeque<Value>>,
+    /// Payloads of pongs.
+    pub(super) pongs: VecDeque<Vec<u8>>,
+    /// Codes of a close frame that it may get.
+    pub(super) closes: Vec<u16>,
+    /// Statuses that its request may get.
+    pub(super) statuses: Vec<u16>,
+    /// The room it is in or has asked for.
+    pub(super) room_code: Option<String>,
+    /// That room as its home names it, once that has let it in from another core.
+    pub(super) room: Option<engine::ids::RoomId>,
+    /// Rooms that it has asked for.
+    pub(super) ticket: u32,
+    /// Messages on their way to each other core, in order.
+    pub(super) travelling: BTreeMap<u16, VecDeque<Text>>,
+    /// It was closed.
+    pub(super) is_closed: bool,
+}
+
+impl Hearing {
+    /// Begins a stay.
+    pub(super) fn begin(&mut self, room_code: &str) {
+        self.ticket += 1;
+        self.room_code = Some(room_code.to_owned());
+        self.room = None;
+        self.segments.push_back(Segment {
+            ticket: self.ticket,
+            room_code: room_code.to_owned(),
+            items: VecDeque::new(),
+            is_over: false,
+            is_cut: false,
+        });
+    }
+
+    /// Nothing of what it is owed by rooms need come any more.
+    pub(super) fn cut(&mut self) {
+        let over = |segment: &mut Segment| (segment.is_over, segment.is_cut) = (true, true);
+        self.segments.iter_mut().for_each(over);
+    }
+
+    pub(super) fn segment(&mut self, ticket: u32) -> Option<&mut Segment> {
+        self.segments.iter_mut().find(|segment| segment.ticket == ticket)
+    }
+
+    /// A message that has not come to where it is decided. What is no message does not even leave.
+    pub(super) fn unheard(&self) -> Option<&Text> {
+        self.travelling.values().flatten().find(|text| text.kind != Kind::Doubtful)
+    }
+
+    /// Frames that must still come.
+    pub(super) fn missing(&self) -> Option<String> {
+        let segments = self.segments.iter().filter(|segment| !segment.is_cut);
+        let mut missing = segments.flat_map(|segment| segment.items.iter().map(|item| format!("{item:?}")));
+        missing
+            .next()
+            .or_else(|| self.own.front().map(Value::to_string))
+            .or_else(|| self.aside.values().find_map(|queue| queue.front().map(Value::to_string)))
+            .or_else(|| self.pongs.front().map(|payload| format!("a pong of {payload:?}")))
+    }
+
+    /// A text frame came. The number of frames that it shows to have been cut off, or why it must not come.
+    pub(super) fn hear(&mut self, text: &str, judge: &mut Judge) -> Result<u64, String> {
+        let value: Value = serde_json::from_str(text).map_err(|error| format!("{error}: {text}"))?;
+        if value["type"] == "time_pong"
+            && let Some(own) = self.own.front().filter(|own| own["id"] == value["id"]).cloned()
+        {
+            judge.compare(LOBBY, &Item::Frame(own), text, true)?;
+            self.own.pop_front();
+            return Ok(0);
+        }
+        let mut why = "it is in no room".to_owned();
+        let is_sure = self.segments.len() == 1 && self.aside.values().all(VecDeque::is_empty);
+        for number in 0..self.segments.len() {
+            let segment = &self.segments[number];
+            match segment.items.front().map(|item| judge.compare(&segment.room_code, item, text, is_sure)) {
+                Some(Ok(())) => {
+                    // Stays before this one are over for good.
+                    let cut = self.segments.drain(..number).map(|segment| segment.items.len() as u64).sum();
+                    self.segments[0].items.pop_front();
+                    return Ok(cut);
+                }
+                Some(Err(difference)) => why = difference,
+                None => why = format!("nothing is expected from room {}, but {text}", segment.room_code),
+            }
+            if !segment.is_over || !(segment.is_cut || segment.items.is_empty()) {
+                break;
+            }
+        }
+        for (room_code, queue) in &mut self.aside {
+            if let Some(expected) = queue.front()
+                && judge.compare(room_code, &Item::Frame(expected.clone()), text, false).is_ok()
+            {
+                queue.pop_front();
+                return Ok(0);
+            }
+        }
+        Err(why)
+    }
+}
+
+impl Item {
+    /// Compares with a frame that came. A guess leaves no trace in the matcher if it was wrong.
+    pub(super) fn compare(&self, matcher: &mut Matcher, text: &str, is_sure: bool) -> Result<(), String> {
+        match self {
+            Item::Frame(expected) if is_sure => matcher.matches(expected, text),
+            Item::Frame(expected) => guess(matcher, expected, text),
+            Item::Departure(departures, number) => {
+                let mut departures = departures.borrow_mut();
+                let candidates: Vec<usize> = match departures.order[*number] {
+                    Some(known) => vec![known],
+                    None => (0..departures.frames.len())
+                        .filter(|index| !departures.order.contains(&Some(*index)))
+                        .collect(),
+                };
+                for candidate in candidates {
+                    let mut frame = departures.frames[candidate].clone();
+                    frame["totalClients"] = (departures.members - number - 1).into();
+                    if guess(matcher, &frame, text).is_ok() {
+                        departures.order[*number] = Some(candidate);
+                        return Ok(());
+                    }
+                }
+                Err(format!("{text} is not the departure that comes next: {departures:?}, {number}"))
+            }
+        }
+    }
+}
+
+fn guess(matcher: &mut Matcher, expected: &Value, text: &str) -> Result<(), String> {
+    let mut trial = matcher.clone();
+    trial.matches(expected, text)?;
+    *matcher = trial;
+    Ok(())
+}
