@@ -37,6 +37,11 @@ cargo build --release --quiet -p sim
 target/release/differential --sessions 10000
 target/release/differential --sessions 300 --server target/release/downbeat
 
+step "2,000 simulated worlds, then the simulator against planted bugs"
+cargo build --release --quiet -p sim
+target/release/simulate --seeds 2000
+scripts/sim-planted.sh
+
 step "load generator: its own tests, then every scenario against the release binary"
 cargo build --release --quiet -p loadgen
 # Two of its tests compare measurements, so a machine that is busy just then gets another chance.

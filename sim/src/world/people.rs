@@ -331,20 +331,12 @@ impl World<'_> {
         self.write(client, &bytes, What::Last);
     }
 
-    /// Everyone who is still there asks where its room is, and one of each room moves it.
-    pub(super) fn ask_all(&mut self) {
-        let mut moved = vec![false; self.setup.rooms];
-        for person in 0..self.people.len() {
-            let Some(client) = self.client_of(person) else { continue };
-            let Some(room) = self.sockets[client as usize].hearing.room_code.clone() else { continue };
-            let number = (0..self.setup.rooms).find(|number| room_name(*number) == room).unwrap_or_default();
-            if !std::mem::replace(&mut moved[number], true) {
-                let text = json!({"type": "SEEK", "roomCode": room, "seekPositionMs": 1234});
-                self.say(client, text.to_string(), Kind::Other, Some(&room));
-            }
-            let text = json!({"type": "get_playback_state", "roomCode": room}).to_string();
-            self.say(client, text, Kind::Other, Some(&room));
-        }
+    /// A person who is still there says something about its room, whichever it is by now.
+    pub(super) fn say_at_last(&mut self, person: usize, mut text: Value) {
+        let Some(client) = self.client_of(person) else { return };
+        let Some(room) = self.sockets[client as usize].hearing.room_code.clone() else { return };
+        text["roomCode"] = room.clone().into();
+        self.say(client, text.to_string(), Kind::Other, Some(&room));
     }
 
     /// The connections of people who are there.

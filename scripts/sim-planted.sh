@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Does the simulator see what it is for? Plants each bug of sim/planted in a checkout of its own, builds, and expects
+# the simulator to fail within a minute; prints the seed and the time it took. Exits 1 if one is missed.
+#   scripts/sim-planted.sh [BUG...]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+planted=("$@")
+[[ ${#planted[@]} -gt 0 ]] || mapfile -t planted < <(basename -s .patch sim/planted/*.patch)
+folder=$PWD/target/planted-sim
+mkdir -p "$folder"
+missed=0
+
+# What is found does not depend on how it was optimized, and three programs are built.
+export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG=0
+
+for name in "${planted[@]}"; do
+  git worktree prune
+  rm -rf "$folder/tree"
+  git worktree add --quiet --force --detach "$folder/tree" HEAD
+  git -C "$folder/tree" apply "$PWD/sim/planted/$name.patch"
+  cargo build --release --quiet --manifest-path "$folder/tree/Cargo.toml" --target-dir "$folder/build" \
+    --package sim --bin simulate
+  status=0
+  timeout 60 "$folder/build/release/simulate" --seeds 1000000 > "$folder/$name.log" 2>&1 || status=$?
+  case $status in
+    1) printf '%-20s found: ' "$name"
+       awk '/^BROKEN after/ {found = substr($0, 14)} /^seed / {print $1, $2, "after", found}' "$folder/$name.log" ;;
+    124) printf '%-20s MISSED within a minute\n' "$name"; missed=1 ;;
+    *) tail -n 3 "$folder/$name.log" >&2; exit "$status" ;;
+  esac
+  git worktree remove --force "$folder/tree"
+done
+[[ $missed == 0 ]]
