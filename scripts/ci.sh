@@ -51,6 +51,9 @@ for attempt in 1 2 3; do
 done
 scripts/scenarios.sh
 
+step "floods, small and short: no victim loses anything, attackers are ended as promised"
+scripts/floods.sh --quick
+
 step "what can be counted, against bench/budget.toml"
 scripts/perf-gate.sh
 

@@ -1,5 +1,9 @@
 //! The command line.
 
+mod flood;
+
+pub use flood::{Flood, FloodArgs, Tempo};
+
 use crate::exit;
 use crate::slo::Slo;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -41,6 +45,8 @@ pub enum Command {
     Bench(BenchArgs),
     /// From exec to the first answered upgrade
     Start(StartArgs),
+    /// What ordinary clients feel of an attack, and what becomes of it
+    Flood(FloodArgs),
     /// Pass or fail of a result, for CI
     Gate(GateArgs),
     /// Latency by load: several servers at rising rates, and each one's knee

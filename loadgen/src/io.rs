@@ -195,11 +195,17 @@ impl Io {
     /// True while a connection's own backlog is short enough for more.
     pub fn has_room(&self, connection: u32) -> bool {
         let it = &self.connections[connection as usize];
-        it.phase == Phase::Open
+        it.phase == Phase::Open && self.takes_bytes(connection)
+    }
+
+    /// The same while its upgrade is still on its way.
+    pub fn takes_bytes(&self, connection: u32) -> bool {
+        let it = &self.connections[connection as usize];
+        matches!(it.phase, Phase::Open | Phase::Upgrading)
             && (it.filling == NONE || self.buffers[it.filling as usize].len() < OUT_BYTES_MAX)
     }
 
-    /// Appends to what a connection sends when the turn ends.
+    /// Appends to what a connection sends when the turn ends: a byte at least.
     pub fn append(&mut self, connection: u32, write: impl FnOnce(&mut Vec<u8>, [u8; 4])) {
         let it = &mut self.connections[connection as usize];
         if it.filling == NONE {
@@ -276,7 +282,10 @@ impl Io {
             self.key
         );
         self.connections[connection as usize].phase = Phase::Upgrading;
-        self.append(connection, |out, _| out.extend_from_slice(request.as_bytes()));
+        let head = &request.as_bytes()[..play.head_bytes(connection, request.as_bytes())];
+        if !head.is_empty() {
+            self.append(connection, |out, _| out.extend_from_slice(head));
+        }
         self.receive(connection, play)
     }
 
@@ -361,8 +370,10 @@ impl Io {
             match decoder.next(&mut input, &LIMITS) {
                 Ok(Some(Event::Text(payload))) => play.message(self, connection, true, payload),
                 Ok(Some(Event::Binary(payload))) => play.message(self, connection, false, payload),
-                Ok(Some(Event::Ping(payload))) => self.send(connection, Opcode::Pong, payload),
-                Ok(Some(Event::Pong)) => {}
+                Ok(Some(Event::Ping(payload))) if play.answers_pings() => {
+                    self.send(connection, Opcode::Pong, payload);
+                }
+                Ok(Some(Event::Ping(_) | Event::Pong)) => {}
                 Ok(Some(Event::Close(payload))) => {
                     let code = payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
                     self.connections[connection as usize].reason = Some(format!("close {code}").into());

@@ -80,6 +80,11 @@ pub fn rss_bytes(pids: &[u32]) -> u64 {
     pids.iter().filter_map(|pid| status(*pid, "VmRSS")).sum::<u64>() * 1024
 }
 
+/// Open descriptors of processes.
+pub fn open_descriptors(pids: &[u32]) -> usize {
+    pids.iter().map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)).sum()
+}
+
 /// CPU time of the whole machine since boot, ns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MachineCpu {

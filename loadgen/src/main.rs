@@ -14,6 +14,7 @@ mod compare;
 mod curve;
 mod doctor;
 mod exit;
+mod flood;
 mod gate;
 mod gauge;
 mod history;
@@ -104,6 +105,12 @@ fn obey(command: Command) -> Result<Exit, Failure> {
             write_json_if(args.json.as_deref(), &result)?;
             let is_late = args.max.is_some_and(|max| result.median_us > max.as_secs_f64() * 1e6);
             Ok(if is_late { Exit::No } else { Exit::Fine })
+        }
+        Command::Flood(args) => {
+            let result = flood::flood(&args)?;
+            print!("{}", report::floods::screen(&result));
+            write_json_if(args.json.as_deref(), &result)?;
+            Ok(flood::exit(&result))
         }
         Command::Check(args) => check::check(&args),
         Command::Doctor { plan } => {

@@ -5,6 +5,7 @@
 
 use crate::args::{Profile, Scenario};
 use crate::exit::Failure;
+use crate::play::attackers::{Attack, Attackers};
 use crate::play::broadcast::Broadcast;
 use crate::play::chatter::Chatter;
 use crate::play::chatter::roles::Roles;
@@ -47,6 +48,10 @@ pub struct Load {
     pub duration_ns: u64,
     pub sources: Vec<IpAddr>,
     pub seed: u64,
+    /// Instead of the scenario.
+    pub attack: Option<Attack>,
+    /// Takes its CPUs only while nobody else wants them.
+    pub is_patient: bool,
 }
 
 /// One worker's share.
@@ -127,6 +132,7 @@ impl Load {
             } else {
                 (0..stalled).map(spread).collect()
             },
+            is_patient: self.is_patient,
             endpoints,
             connect_rate: self.connect_rate.map(|rate| self.part_of(rate, share)),
             buffer_bytes: (self.payload_bytes * 2).next_power_of_two().clamp(16 * 1024, 256 * 1024),
@@ -135,6 +141,10 @@ impl Load {
             random: random.fork(),
         };
         let rate = self.rate_per_s.map(|rate| self.part_of(rate, share));
+        if let Some(attack) = &self.attack {
+            let play = Attackers::new(attack, connections, self.profile, seats, &mut random);
+            return worker::run(plan, play, orders, words);
+        }
         let mut frames = || Frames::new(self.payload_bytes, &mut random.fork());
         match (self.scenario, self.profile) {
             (Scenario::Echo, _) => {
@@ -183,12 +193,18 @@ pub enum Crew {
 impl Crew {
     /// Starts all parts: one in this process, several each in its own.
     pub fn start(mut parts: Vec<Part>) -> Result<(Crew, Receiver<(usize, Word)>), Failure> {
-        let (words, heard) = crossbeam_channel::unbounded();
-        if parts.len() == 1 {
-            let orders = Arc::new(Orders::default());
-            let threads = parts.remove(0).start(&orders, &words)?;
-            return Ok((Crew::Threads { orders, threads }, heard));
+        if parts.len() > 1 {
+            return Crew::start_apart(parts);
         }
+        let (words, heard) = crossbeam_channel::unbounded();
+        let orders = Arc::new(Orders::default());
+        let threads = parts.remove(0).start(&orders, &words)?;
+        Ok((Crew::Threads { orders, threads }, heard))
+    }
+
+    /// Starts each part in a process of its own.
+    pub fn start_apart(parts: Vec<Part>) -> Result<(Crew, Receiver<(usize, Word)>), Failure> {
+        let (words, heard) = crossbeam_channel::unbounded();
         let program = std::env::current_exe().map_err(Failure::fault)?;
         let mut processes = Vec::new();
         for part in parts {
@@ -250,6 +266,16 @@ impl Crew {
                 processes.iter().map(|(child, _)| child.id()).chain([own]).collect()
             }
         }
+    }
+
+    /// Ends all before their time.
+    pub fn abort(mut self) {
+        // Threads see that there is nothing to begin with; processes may have begun.
+        let _ = self.go(u64::MAX);
+        if let Crew::Processes(processes) = &mut self {
+            processes.iter_mut().for_each(|(child, _)| drop(child.kill()));
+        }
+        self.join();
     }
 
     /// Waits for all, after their last word.

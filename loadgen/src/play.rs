@@ -3,6 +3,7 @@
 //! A worker turns one play over one [`Io`]: the play is told of openings, messages and ends, and asked each
 //! turn for what is due. It measures into its [`Gauge`].
 
+pub mod attackers;
 pub mod broadcast;
 pub mod chatter;
 pub mod echo;
@@ -20,6 +21,26 @@ pub trait Play {
     /// Path and query for a connection; `None`: the URL's own.
     fn path(&self, _connection: u32) -> Option<String> {
         None
+    }
+
+    /// Bytes of the request for the upgrade that are sent at once; a play that wants fewer appends the others.
+    fn head_bytes(&mut self, _connection: u32, request: &[u8]) -> usize {
+        request.len()
+    }
+
+    /// True if connections that fail or are lost are what the load is there for.
+    fn bears_losses(&self) -> bool {
+        false
+    }
+
+    /// Connections that stand when the load is over.
+    fn standing(&self, io: &Io) -> u64 {
+        io.open
+    }
+
+    /// True if the server's pings are answered.
+    fn answers_pings(&self) -> bool {
+        true
     }
 
     /// True if all connections are to be open before the load begins.

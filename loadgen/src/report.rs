@@ -1,6 +1,7 @@
 //! Results for people: on the screen, as a page, as Markdown.
 
 mod curves;
+pub mod floods;
 pub mod hdr;
 pub mod html;
 pub mod markdown;
@@ -11,7 +12,7 @@ pub mod svg;
 pub mod text;
 
 /// The kinds of results that can be reported.
-pub const KINDS: [&str; 7] = ["run", "bench", "compare", "curve", "search", "mem", "start"];
+pub const KINDS: [&str; 8] = ["run", "bench", "compare", "curve", "search", "mem", "start", "flood"];
 
 /// A result file of any kind, with the name to show for it.
 pub struct Named {

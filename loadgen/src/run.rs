@@ -26,6 +26,15 @@ const RATE_DEFAULT: f64 = 1_000.0;
 const CHURN_RATE_DEFAULT: f64 = 100.0;
 const SLOW_SHARE_DEFAULT: f64 = 10.0;
 
+/// What happens beside a run's load, told when to get ready and when the load begins.
+pub trait Beside {
+    /// All of the run's connections stand.
+    fn get_ready(&mut self) -> Result<(), Failure>;
+
+    /// The load begins then, and the measured window lies there.
+    fn begin(&mut self, go_ns: u64) -> Result<(), Failure>;
+}
+
 /// A load with all defaults decided.
 pub struct Run {
     pub load: Load,
@@ -120,6 +129,8 @@ impl Run {
             duration_ns: args.duration.as_nanos() as u64,
             sources: args.source.clone(),
             seed: args.seed.unwrap_or_else(|| fastrand::u64(..1 << 32)),
+            attack: None,
+            is_patient: false,
         };
         for url in urls {
             crate::socket::Endpoint::parse(url, &load.sources, 0).map_err(Failure::usage)?;
@@ -136,7 +147,7 @@ impl Run {
     }
 
     /// Cuts the load into processes and workers.
-    fn parts(&self) -> Result<Vec<Part>, Failure> {
+    pub fn parts(&self) -> Result<Vec<Part>, Failure> {
         let (_, descriptors) = machine::descriptors();
         let process_max = (descriptors as usize).saturating_sub(DESCRIPTORS_RESERVED).max(1);
         let processes = self.load.connections.div_ceil(process_max);
@@ -166,6 +177,15 @@ impl Run {
 
     /// Runs it.
     pub fn play(&self, is_quiet: bool) -> Result<(RunResult, Outcome), Failure> {
+        self.play_beside(is_quiet, None)
+    }
+
+    /// Runs it beside something else.
+    pub fn play_beside(
+        &self,
+        is_quiet: bool,
+        beside: Option<&mut dyn Beside>,
+    ) -> Result<(RunResult, Outcome), Failure> {
         let started_unix_s = (clock::unix_ms() / 1e3) as u64;
         machine::raise_descriptors();
         let parts = self.parts()?;
@@ -173,7 +193,7 @@ impl Run {
         let workers = parts.iter().map(|part| part.shares.len()).sum();
         let mut progress = Progress::new(self, is_quiet);
         let (mut crew, heard) = Crew::start(parts)?;
-        let played = self.watch(&mut crew, &heard, workers, &mut progress);
+        let played = self.watch(&mut crew, &heard, workers, &mut progress, beside);
         if played.is_err() {
             // Those that are left must not wait for ever.
             let _ = crew.go(u64::MAX);
@@ -229,17 +249,24 @@ impl Run {
         heard: &Receiver<(usize, Word)>,
         workers: usize,
         progress: &mut Progress,
+        mut beside: Option<&mut dyn Beside>,
     ) -> Result<Watched, Failure> {
         self.await_ready(heard, workers, progress)?;
+        if let Some(beside) = &mut beside {
+            beside.get_ready()?;
+        }
         // Without a warm-up both sides are still until the window begins. Reading takes a while, in which they
         // would have begun.
         let is_still = self.load.warmup_ns == 0;
         let before = is_still.then(|| Reading::take(&self.server_pids, &crew.pids())).transpose()?;
-        let lead_ns = if matches!(crew, Crew::Threads { .. }) { LEAD_NS } else { LEAD_OF_PROCESSES_NS };
-        let go_ns = clock::now_ns() + lead_ns;
+        let is_near = matches!(crew, Crew::Threads { .. }) && beside.is_none();
+        let go_ns = clock::now_ns() + if is_near { LEAD_NS } else { LEAD_OF_PROCESSES_NS };
         let (from_ns, to_ns) =
             (go_ns + self.load.warmup_ns, go_ns + self.load.warmup_ns + self.load.duration_ns);
         crew.go(go_ns)?;
+        if let Some(beside) = beside {
+            beside.begin(go_ns)?;
+        }
         let mut watched = Watched {
             outcome: Outcome::default(),
             seconds: BTreeMap::new(),

@@ -53,6 +53,11 @@ impl Endpoint {
         })
     }
 
+    /// True if it is this machine by its IPv4 name, of which other source addresses can be had.
+    pub fn is_loopback(&self) -> bool {
+        self.is_loopback
+    }
+
     /// A socket for this endpoint's connection `index`, bound to its source address.
     pub fn socket(&self, index: usize) -> io::Result<RawFd> {
         let domain = if self.address.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };

@@ -67,6 +67,36 @@ pub fn void_reasons(load: &Load, slo: &[Slo], result: &RunResult, outcome: &Outc
     rates(load, result, &mut void);
     messages(result, &mut void);
     connections(load, result, &mut void);
+    disturbances(load, slo, result, &mut void);
+    if load.rate_per_s.is_none() && load.scenario == Scenario::Echo {
+        let window = &outcome.window;
+        let ratio = window.service_sum_ns / window.in_flight_area.max(1.0);
+        void(
+            (ratio - 1.0).abs() > LITTLE_TOLERANCE,
+            format!("Little's law is off: rate × latency is {ratio:.3} of what was in flight"),
+        );
+    }
+    reasons
+}
+
+/// What the server did to its clients: messages and connections lost, or a rate that it did not keep up with.
+pub fn harms(load: &Load, result: &RunResult) -> Vec<String> {
+    let mut harms = Vec::new();
+    let mut harm = |condition: bool, reason: String| harms.extend(condition.then_some(reason));
+    messages(result, &mut harm);
+    connections(load, result, &mut harm);
+    rates(load, result, &mut harm);
+    harms
+}
+
+/// What kept the run from being measured that is no doing of the server's.
+pub fn disturbed(load: &Load, slo: &[Slo], result: &RunResult) -> Vec<String> {
+    let mut reasons = Vec::new();
+    disturbances(load, slo, result, &mut |condition, reason| reasons.extend(condition.then_some(reason)));
+    reasons
+}
+
+fn disturbances(load: &Load, slo: &[Slo], result: &RunResult, void: &mut impl FnMut(bool, String)) {
     let limits = slo.iter().filter(|slo| slo.measure == Measure::Response).map(|slo| slo.limit_us);
     let limit_us = limits.reduce(f64::min).unwrap_or(SLO_DEFAULT_US) * PACING_SHARE;
     let pacing_us = result.latency_us.get("pacing").map_or(0.0, |it| it.p99);
@@ -76,19 +106,10 @@ pub fn void_reasons(load: &Load, slo: &[Slo], result: &RunResult, outcome: &Outc
             "the generator was late: its own lag's p99 was {pacing_us:.0} µs, allowed are {limit_us:.0} µs"
         ),
     );
-    if load.rate_per_s.is_none() && load.scenario == Scenario::Echo {
-        let window = &outcome.window;
-        let ratio = window.service_sum_ns / window.in_flight_area.max(1.0);
-        void(
-            (ratio - 1.0).abs() > LITTLE_TOLERANCE,
-            format!("Little's law is off: rate × latency is {ratio:.3} of what was in flight"),
-        );
-    }
     let steal = result.machine.steal_percent;
     // Stolen time is counted in ticks of 10 ms, too coarse for less than a second.
     let is_told = load.duration_ns >= 1_000_000_000;
     void(is_told && is_stolen(result), format!("{steal:.1} % of the machine's time was stolen by its host"));
-    reasons
 }
 
 /// Was the run beside a host that stole more time than a run bears? A server that fell behind then may be without fault.

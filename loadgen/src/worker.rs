@@ -44,6 +44,8 @@ pub struct Plan {
     pub buffer_bytes: usize,
     pub warmup_ns: u64,
     pub duration_ns: u64,
+    /// Takes its CPU only while nobody else wants it.
+    pub is_patient: bool,
     pub random: fastrand::Rng,
 }
 
@@ -76,6 +78,9 @@ pub fn run<P: Play>(mut plan: Plan, play: P, orders: &Arc<Orders>, words: &Sende
     let number = plan.worker;
     if let Some(cpu) = plan.cpu {
         core_affinity::set_for_current(core_affinity::CoreId { id: cpu });
+    }
+    if plan.is_patient {
+        be_patient();
     }
     // SAFETY: no memory is involved. Timers would otherwise be 50 µs late on purpose.
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
@@ -121,7 +126,7 @@ impl<P: Play> Worker<'_, P> {
         let is_silent = self.io.now_ns.saturating_sub(self.play.gauge().heard_ns) >= SILENCE_NS;
         self.play.conclude(&self.io, is_silent);
         let mut outcome = std::mem::take(self.play.gauge()).into_outcome();
-        outcome.connections.open = self.io.open;
+        outcome.connections.open = self.play.standing(&self.io);
         outcome.connections.made = self.io.made;
         outcome.connections.ended = self.io.ended;
         outcome.connections.failed = std::mem::take(&mut self.io.failed);
@@ -179,18 +184,15 @@ impl<P: Play> Worker<'_, P> {
                 started += 1;
             }
             self.turn(self.io.now_ns + 2_000_000)?;
-            if let Some((reason, _)) = self.io.failed.iter().next() {
-                let line = format!("{reason} (connection {} of {all})", ready + 1);
-                return Err((line, true));
-            }
-            if let Some((reason, count)) = self.io.lost.iter().next() {
-                return Err((format!("{count} connections were lost while connecting: {reason}"), true));
-            }
+            self.check_connecting(ready, all)?;
             if ready > progress.0 {
                 progress = (ready, self.io.now_ns);
             }
             let last_ns = progress.1.max(self.play.gauge().heard_ns);
             if self.io.now_ns - last_ns > CONNECT_NS_MAX && started > ready {
+                if self.play.bears_losses() {
+                    return Ok(());
+                }
                 let line = format!("no answer for 10 s (connection {} of {all})", ready + 1);
                 return Err((line, true));
             }
@@ -199,6 +201,20 @@ impl<P: Play> Worker<'_, P> {
                 self.say(Word::Connecting(ready));
             }
         }
+    }
+
+    /// A connection that is refused or lost before the load has begun ends the run.
+    fn check_connecting(&self, ready: u64, all: u64) -> Result<(), Failure> {
+        if self.play.bears_losses() {
+            return Ok(());
+        }
+        if let Some((reason, _)) = self.io.failed.iter().next() {
+            return Err((format!("{reason} (connection {} of {all})", ready + 1), true));
+        }
+        if let Some((reason, count)) = self.io.lost.iter().next() {
+            return Err((format!("{count} connections were lost while connecting: {reason}"), true));
+        }
+        Ok(())
     }
 
     fn wait_for_go(&mut self) -> Result<u64, Failure> {
@@ -265,6 +281,7 @@ impl<P: Play> Worker<'_, P> {
             && self.io.pending == 0
             && !self.io.lost.is_empty()
             && self.play.wants_connections()
+            && !self.play.bears_losses()
         {
             let (reason, count) =
                 self.io.lost.iter().next().map_or(("", 0), |(it, count)| (it.as_str(), *count));
@@ -286,6 +303,13 @@ impl<P: Play> Worker<'_, P> {
         }
         Ok(())
     }
+}
+
+/// Leaves the CPU to whoever else wants it, at once. Where that is refused, it takes its share like others.
+fn be_patient() {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: `parameters` outlives the call, which concerns the calling thread alone.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameters) };
 }
 
 /// CPU time of the calling thread, as the scheduler accounts it.

@@ -13,6 +13,7 @@ pub mod trend;
 use super::svg::escape;
 use super::{KINDS, Named, of_kind};
 use crate::args::{Metric, Scenario};
+use crate::flood::result::FloodResult;
 use crate::machine::Host;
 use crate::result::{
     BenchResult, CompareResult, CurveResult, MemResult, RunResult, SearchResult, StartResult,
@@ -45,6 +46,8 @@ pub fn render(results: &[Named]) -> Result<String, String> {
     probes::write_searches(&mut body, &of_kind::<SearchResult>(results, "search")?);
     probes::write_mems(&mut body, &of_kind::<MemResult>(results, "mem")?);
     probes::write_starts(&mut body, &of_kind::<StartResult>(results, "start")?);
+    let floods: Vec<FloodResult> = of_kind(results, "flood")?.into_iter().map(|(_, it)| it).collect();
+    probes::write_floods(&mut body, &floods);
     if !runs.is_empty() {
         body.push_str("<section><h2>Each run</h2>\n");
         runs.iter().for_each(|(name, run)| details::write_details(&mut body, name, run));

@@ -1,6 +1,7 @@
 //! Results as Markdown tables, and their place in a page that people write around them.
 
 use super::{Named, text};
+use crate::flood::result::FloodResult;
 use crate::result::{
     BenchResult, BenchServer, CompareResult, CurveResult, MemResult, RunResult, StartResult,
 };
@@ -25,6 +26,7 @@ pub fn render(results: &[Named]) -> Result<String, String> {
     write_compares(&mut out, &of_kind::<CompareResult>(results, "compare")?);
     write_mems(&mut out, &of_kind::<MemResult>(results, "mem")?);
     write_starts(&mut out, &of_kind::<StartResult>(results, "start")?);
+    super::floods::write_table(&mut out, &of_kind::<FloodResult>(results, "flood")?);
     Ok(out)
 }
 

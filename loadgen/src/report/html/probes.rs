@@ -1,7 +1,9 @@
 //! What is found by trying: the highest rate, memory for each connection, time to start.
 
 use super::{figure, or_dash, table};
+use crate::flood::result::FloodResult;
 use crate::report::curves;
+use crate::report::floods;
 use crate::report::plot::{self, Axis, Cloud, Mark, Scale, Strip};
 use crate::report::svg::escape;
 use crate::report::text;
@@ -61,6 +63,15 @@ fn curve_rows(server: &CurveServer) -> Vec<Vec<String>> {
         ]
     };
     server.points.iter().map(row).collect()
+}
+
+pub fn write_floods(out: &mut String, results: &[FloodResult]) {
+    let Some(about) = floods::about(results) else { return };
+    let _ = writeln!(out, "<section><h2>Floods</h2><p>{}</p>", escape(&about));
+    let rows: Vec<Vec<String>> =
+        results.iter().map(|it| floods::row(it).iter().map(|cell| escape(cell)).collect()).collect();
+    table(out, &floods::HEADS, &rows);
+    out.push_str("</section>\n");
 }
 
 pub fn write_searches(out: &mut String, searches: &[(String, SearchResult)]) {

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod floods;
+
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -84,7 +86,11 @@ fn run(words: &[&str], json: &str) -> (Value, Output) {
 }
 
 fn assert_fits_schema(result: &Value) {
-    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/result.json");
+    assert_fits(result, "result.json");
+}
+
+fn assert_fits(result: &Value, schema: &str) {
+    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema").join(schema);
     let schema: Value = serde_json::from_str(&std::fs::read_to_string(schema).unwrap()).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();
     let errors: Vec<String> =

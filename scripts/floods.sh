@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# What ordinary clients feel of each attack, and what becomes of it: some minutes for all of them. Writes
+# bench/results/floods/KIND-TITLE.json and RELIABILITY.md's table. Two CPUs, 20,000 descriptors; no root.
+#   scripts/floods.sh [KIND...]
+#   scripts/floods.sh --quick    small and short, writes nothing, fails if a victim loses anything or a promise is broken
+# SERVER is the binary (target/release/downbeat), TITLE what its column is called (after), ROUNDS how many of each (3).
+# Before and after: TITLE=before SERVER=target/before/downbeat scripts/floods.sh; scripts/floods.sh
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+server=${SERVER:-target/release/downbeat}
+title=${TITLE:-after}
+rounds=${ROUNDS:-3}
+loadgen=${LOADGEN:-target/release/loadgen}
+results=bench/results/floods
+quick=
+[[ ${1:-} != --quick ]] || { quick=1; shift; }
+wanted=("$@")
+all=(stalled drip half-open empty-fragments huge-header pings messages codes random-codes herd silent)
+for kind in "${wanted[@]}"; do
+  [[ " ${all[*]} " == *" $kind "* ]] || { echo "floods: $kind is none of ${all[*]}" >&2; exit 64; }
+done
+
+# flood KIND 'SERVER FLAGS' FLAGS...: victims in rooms of twenty at their own cadence.
+flood() {
+  local kind=$1 flags=$2 status=0
+  shift 2
+  [[ ${#wanted[@]} -eq 0 || " ${wanted[*]} " == *" $kind "* ]] || return 0
+  local command="$title=$server --host 127.0.0.1 --port {port} --cores 1 $flags"
+  if [[ $quick ]]; then
+    "$loadgen" flood "$kind" "$command" -c 200 --click-every 5s --warmup 300ms --rounds 1 "$@" > "$work/$kind" ||
+      status=$?
+    # Void is the machine's doing.
+    [[ $status == 0 || $status == 3 ]] || { cat "$work/$kind"; echo "floods: $kind: exit $status"; exit 1; }
+  else
+    mkdir -p "$results"
+    "$loadgen" flood "$kind" "$command" -c 1000 --click-every 5s --leavers 0 --warmup 1s --rounds "$rounds" "$@" \
+      --json "$results/$kind-$title.json" || status=$?
+    # What is not as it must be stands in the table.
+    [[ $status == 0 || $status == 1 || $status == 3 ]] || { echo "floods: $kind: exit $status"; exit "$status"; }
+  fi
+}
+
+policy=(--promise 'close 1008')
+reset=(--promise 'reset by the server')
+lengths=(--promise 'close 1009' --promise 'close 1002')
+# Silence takes 75 s by default, a first join 30 s, a head 10 s; with these settings the same fits into a phase.
+impatient='--ping-interval-ms 1000'
+! "$server" --help | grep -q -- --join-timeout-ms || impatient+=' --join-timeout-ms 2000'
+if [[ $quick ]]; then
+  work=$(mktemp -d)
+  trap 'rm -rf "$work"' EXIT
+  flood stalled '--outbox-bytes-max 65536' -d 4s --attackers 100
+  flood drip '' -d 1s --attackers 500 --attack-rate 10000
+  flood half-open '--head-timeout-ms 300' -d 1s --attackers 500 "${reset[@]}"
+  flood empty-fragments '' -d 1s "${policy[@]}"
+  flood huge-header '' -d 1s "${lengths[@]}"
+  flood pings '' -d 1s --attackers 4
+  flood messages '' -d 1s
+  flood codes '' -d 1s --attackers 100
+  flood random-codes '' -d 1s --attackers 100
+  flood herd '' -d 3s --attackers 500
+  flood silent "$impatient" -d 4s --attackers 500 "${policy[@]}" "${reset[@]}"
+  echo "all floods passed"
+else
+  flood stalled '' -d 8s
+  flood drip '' -d 4s
+  flood half-open '--head-timeout-ms 2000' -d 4s "${reset[@]}"
+  flood empty-fragments '' -d 4s "${policy[@]}"
+  flood huge-header '' -d 4s "${lengths[@]}"
+  flood pings '' -d 4s
+  flood messages '' -d 4s
+  flood codes '' -d 4s
+  flood random-codes '' -d 4s
+  flood herd '' -d 5s
+  flood silent "$impatient" -d 6s "${policy[@]}" "${reset[@]}"
+  # Each kind's servers one below the other, before first.
+  files=()
+  for kind in "${all[@]}"; do
+    for which in before after; do
+      [[ ! -e $results/$kind-$which.json ]] || files+=("$results/$kind-$which.json")
+    done
+  done
+  "$loadgen" report "${files[@]}" -o RELIABILITY.md
+fi
