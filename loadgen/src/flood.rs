@@ -20,7 +20,7 @@ use crate::run::{self, Run};
 use crate::socket::Endpoint;
 use crate::target::Target;
 use crate::verdict;
-use memory::{Memory, Rest};
+use memory::Memory;
 use result::{FloodFigures, FloodResult, FloodRound};
 use standing::{Ended, Standing};
 use std::collections::BTreeMap;
@@ -34,6 +34,10 @@ const FIRST_ROOM: usize = 10_000_000;
 const ROOM_SIZE: usize = 20;
 /// Attackers on loopback come from as many addresses of their own, so that the ports of one do not run out.
 const SOURCES: u8 = 8;
+/// A server that is so far behind its victims' rate has not only kept them waiting.
+const BEHIND_SHARE: f64 = 0.05;
+/// Less of a CPU than this, in percent, cannot be told from the victims' own.
+const TOLD_PERCENT: f64 = 2.0;
 /// A herd drops after a second and is back 1.4 s later.
 const HERD_TAKES: Duration = Duration::from_secs(3);
 
@@ -132,13 +136,10 @@ fn play(args: &FloodArgs, target: &Target) -> Result<FloodRound, Failure> {
     target.title().clone_into(&mut victims.target);
     victims.server_pids = args.server_pid.iter().copied().chain(started.pid()).collect();
     let attack = attack(args, &victims)?;
-    let rest = Rest::of(&victims.server_pids);
     let (alone, _) = victims.play(true)?;
     let mut standing = Standing::new(&attack);
     let (beside, _) = victims.play_beside(true, Some(&mut standing))?;
-    let (before, end_ns) = (standing.memory, standing.end_ns);
-    let Ended { outcome, peak } = standing.finish()?;
-    let settled_ms = rest.await_again(end_ns);
+    let Ended { outcome, memory: [before, peak], settled_ms } = standing.finish()?;
     let memory = [before, peak, Memory::read(&victims.server_pids)];
     let (after, _) = victims.play(true)?;
     let phases = [("alone", &alone), ("beside the attack", &beside), ("after it", &after)];
@@ -150,6 +151,11 @@ fn play(args: &FloodArgs, target: &Target) -> Result<FloodRound, Failure> {
     };
     let void_reasons = said(&|result| verdict::disturbed(&victims.load, &victims.slo, result));
     let mut harms = said(&|result| verdict::harms(&victims.load, result));
+    // A generator that was itself too late could not have done better.
+    if void_reasons.is_empty() && beside.achieved_per_s < (1.0 - BEHIND_SHARE) * beside.offered_per_s {
+        let (achieved, offered) = (beside.achieved_per_s, beside.offered_per_s);
+        harms.push(format!("the server fell behind: {achieved:.0}/s of the {offered:.0}/s offered"));
+    }
     if args.flood == Flood::Herd && outcome.connections.open < attackers(args) as u64 {
         harms.push(format!("{} of {} of the herd came back", outcome.connections.open, attackers(args)));
     }
@@ -181,7 +187,7 @@ fn attack(args: &FloodArgs, victims: &Run) -> Result<Run, Failure> {
         sources,
         seed: victims.load.seed.wrapping_add(1),
         attack: (!is_herd).then_some(Attack { flood: args.flood, rate_per_s }),
-        is_patient: true,
+        is_patient: !args.eager,
         ..victims.load.clone()
     };
     // Where there are more than two CPUs, one that is neither the server's nor the victims'.
@@ -222,7 +228,8 @@ fn figures(phases: [&RunResult; 3], memory: [Memory; 3], attack: &Outcome) -> Fl
     let ratio = |result: &RunResult| Some(p99(result)? / p99(alone)?);
     let cpu = |result: &RunResult| result.server.map(|it| it.cpu_percent);
     let [rss_before, rss_peak, rss_after] = memory.map(|it| alone.server.is_some().then_some(it.rss as f64));
-    let [kernel_before, kernel_peak, kernel_after] = memory.map(|it| Some((it.tcp_buffers + it.slab) as f64));
+    let [buffers_before, buffers_peak, buffers_after] = memory.map(|it| Some(it.tcp_buffers as f64));
+    let [slab_before, slab_peak, slab_after] = memory.map(|it| Some(it.slab as f64));
     let seconds = beside.duration_s;
     let sent = attack.window.sent as f64;
     let lives = &attack.connections;
@@ -249,22 +256,25 @@ fn figures(phases: [&RunResult; 3], memory: [Memory; 3], attack: &Outcome) -> Fl
         rss_before_bytes: rss_before,
         rss_peak_bytes: rss_peak,
         rss_after_bytes: rss_after,
-        kernel_before_bytes: kernel_before,
-        kernel_peak_bytes: kernel_peak,
-        kernel_after_bytes: kernel_after,
+        buffers_before_bytes: buffers_before,
+        buffers_peak_bytes: buffers_peak,
+        buffers_after_bytes: buffers_after,
+        slab_before_bytes: slab_before,
+        slab_peak_bytes: slab_peak,
+        slab_after_bytes: slab_after,
         attackers_made: Some(made as f64),
         attackers_left: Some(lives.open as f64),
         attack_per_s: (sent > 0.0).then_some(sent / seconds),
         attack_heard: Some(attack.messages.received as f64),
         attack_cpu_percent: Some(attack.window.worker_cpu_ns as f64 / seconds / 1e7),
         server_ns_per_attack: more_percent
-            .filter(|_| sent > 0.0)
+            .filter(|more| sent > 0.0 && *more > TOLD_PERCENT)
             .map(|percent| percent / 100.0 * seconds * 1e9 / sent),
         settled_ms: None,
     }
 }
 
-/// What is not as it must be. Harm is harm in a round that does not count, too, but for a rate that was missed.
+/// What is not as it must be. Harm is harm in a round that does not count, too.
 fn failures(
     args: &FloodArgs,
     rounds: &[FloodRound],
@@ -273,9 +283,7 @@ fn failures(
 ) -> Vec<String> {
     let mut failures = Vec::new();
     for (number, round) in rounds.iter().enumerate() {
-        let is_void = !round.void_reasons.is_empty();
-        let harms = round.harms.iter().filter(|harm| !(is_void && harm.contains("offered")));
-        failures.extend(harms.map(|harm| format!("round {}: {harm}", number + 1)));
+        failures.extend(round.harms.iter().map(|harm| format!("round {}: {harm}", number + 1)));
     }
     if !args.promise.is_empty() {
         let other = ended.iter().filter(|(end, _)| !args.promise.contains(end));
@@ -335,10 +343,10 @@ mod tests {
         assert_eq!(rate(&["messages", "x", "--attack-rate", "7"]), Some(7.0));
         assert_eq!(
             rate(&["stalled", "x", "--attackers", "100"]),
-            Some(20.0),
+            Some(25.0),
             "the first of each room speaks"
         );
-        assert_eq!(rate(&["stalled", "x", "--victims", "echo", "--attackers", "100"]), Some(400.0));
+        assert_eq!(rate(&["stalled", "x", "--victims", "echo", "--attackers", "100"]), Some(500.0));
         assert_eq!([rate(&["pings", "x"]), rate(&["half-open", "x"])], [None, None]);
     }
 
@@ -347,7 +355,7 @@ mod tests {
         let args = args(&["stalled", "x", "-d", "2s", "--warmup", "1s", "--seed", "5"]);
         let victims = Run::new(Scenario::Rooms, &["ws://127.0.0.1:9".to_owned()], &args.load).unwrap();
         let attack = attack(&args, &victims).unwrap();
-        assert_eq!((attack.load.connections, attack.load.stalled), (1_000, 1_000));
+        assert_eq!((attack.load.connections, attack.load.stalled), (500, 500));
         assert_eq!((attack.load.warmup_ns, attack.load.duration_ns), (1_000_000_000, 2_000_000_000));
         assert_eq!(attack.load.sources[0], IpAddr::V4(Ipv4Addr::new(127, 0, 1, 1)));
         assert!(attack.load.is_patient && attack.load.first_room > victims.load.connections);
@@ -366,14 +374,13 @@ mod tests {
     }
 
     #[test]
-    fn losses_count_in_every_round_and_missed_rates_in_those_that_count() {
+    fn losses_count_in_every_round_and_the_ratio_over_those_that_count() {
         let args = args(&["pings", "x", "--ratio-max", "1.5"]);
         let lost = "beside the attack: 3 messages were lost";
-        let missed = "beside the attack: achieved 5/s of the 9/s offered";
         let medians = FloodFigures { beside_ratio: Some(2.0), ..FloodFigures::default() };
-        let rounds = [round(&["late"], &[lost, missed]), round(&[], &[missed])];
+        let rounds = [round(&["late"], &[lost]), round(&[], &[])];
         let failures = failures(&args, &rounds, &medians, &BTreeMap::new());
-        assert_eq!(failures.len(), 3, "{failures:?}");
-        assert!(failures[2].contains("2.00 times"), "{failures:?}");
+        assert_eq!(failures.len(), 2, "{failures:?}");
+        assert!(failures[0].contains("round 1") && failures[1].contains("2.00 times"), "{failures:?}");
     }
 }

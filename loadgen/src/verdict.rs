@@ -79,13 +79,12 @@ pub fn void_reasons(load: &Load, slo: &[Slo], result: &RunResult, outcome: &Outc
     reasons
 }
 
-/// What the server did to its clients: messages and connections lost, or a rate that it did not keep up with.
+/// What the server did to its clients: messages and connections that were lost or came out wrong.
 pub fn harms(load: &Load, result: &RunResult) -> Vec<String> {
     let mut harms = Vec::new();
     let mut harm = |condition: bool, reason: String| harms.extend(condition.then_some(reason));
     messages(result, &mut harm);
     connections(load, result, &mut harm);
-    rates(load, result, &mut harm);
     harms
 }
 

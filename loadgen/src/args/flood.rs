@@ -62,7 +62,8 @@ impl Flood {
 
     pub fn attackers_default(self) -> usize {
         match self {
-            Flood::Stalled => 1_000,
+            // Each holds some 3 MB of socket buffers, of which a kernel has 2 GB for all on a machine of 24.
+            Flood::Stalled => 500,
             Flood::Drip => 10_000,
             Flood::HalfOpen | Flood::Silent => 5_000,
             Flood::EmptyFragments | Flood::Pings => 10,
@@ -76,7 +77,7 @@ impl Flood {
     pub fn tempo(self) -> Tempo {
         match self {
             // Within what an honest client may send: it is the reading that is missing.
-            Flood::Stalled => Tempo::Paced(4.0),
+            Flood::Stalled => Tempo::Paced(5.0),
             Flood::Drip => Tempo::Paced(100.0),
             Flood::Messages => Tempo::Paced(100_000.0),
             Flood::Codes | Flood::RandomCodes => Tempo::Paced(5.0),
@@ -103,6 +104,10 @@ pub struct FloodArgs {
     /// What all attackers send a second: bytes (drip), messages or joins [default: by the kind]
     #[arg(long, value_name = "PER_S")]
     pub attack_rate: Option<f64>,
+    /// Attackers take their share of a CPU. Otherwise they take it only while nobody else wants it, and on a busy
+    /// machine may hardly come to attack at all
+    #[arg(long)]
+    pub eager: bool,
     /// Rounds that count: alone, beside the attack, alone again
     #[arg(long, default_value_t = 3)]
     pub rounds: usize,

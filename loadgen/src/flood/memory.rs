@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 const LOOKS_EVERY: Duration = Duration::from_millis(100);
+const LOOKS_AT_REST_EVERY: Duration = Duration::from_millis(20);
 /// At rest if it used no more of a CPU than this between two looks.
 const REST_SHARE: f64 = 0.05;
 /// A server that is not at rest after this has not come back.
@@ -75,7 +76,7 @@ impl Peak {
     }
 }
 
-/// A server without clients.
+/// A server before an attack: how many descriptors it holds.
 pub struct Rest {
     pids: Vec<u32>,
     descriptors: usize,
@@ -86,15 +87,16 @@ impl Rest {
         Rest { pids: pids.to_vec(), descriptors: machine::open_descriptors(&all(pids)) }
     }
 
-    /// When the server holds no more descriptors than at first and is idle, in ms since then; `None` if it never
-    /// was within half a minute, or if there is no process to look at.
+    /// When the server holds no more descriptors than it did and is idle, in ms since then; `None` if it was not within
+    /// half a minute, or if there is no process to look at.
     pub fn await_again(&self, since_ns: u64) -> Option<f64> {
         if self.pids.is_empty() {
             return None;
         }
+        std::thread::sleep(Duration::from_nanos(since_ns.saturating_sub(clock::now_ns())));
         let (mut before, mut at_ns) = (self.cpu_ns(), clock::now_ns());
         while at_ns < since_ns + RESTS_IN_NS {
-            std::thread::sleep(LOOKS_EVERY / 4);
+            std::thread::sleep(LOOKS_AT_REST_EVERY);
             let (after, now_ns) = (self.cpu_ns(), clock::now_ns());
             let used_ns = machine::used_ns(&before, &after) as f64;
             let is_idle = used_ns <= REST_SHARE * (now_ns - at_ns) as f64;

@@ -88,10 +88,14 @@ figures! {
     rss_before_bytes,
     rss_peak_bytes,
     rss_after_bytes,
-    /// The machine's socket buffers and slab, both ends of each connection, likewise.
-    kernel_before_bytes,
-    kernel_peak_bytes,
-    kernel_after_bytes,
+    /// The machine's socket buffers, both ends of each connection, likewise.
+    buffers_before_bytes,
+    buffers_peak_bytes,
+    buffers_after_bytes,
+    /// The machine's slab, which sockets are part of, likewise.
+    slab_before_bytes,
+    slab_peak_bytes,
+    slab_after_bytes,
     /// Connections of attackers in all, and those that stood when the attack was over.
     attackers_made,
     attackers_left,

@@ -1,36 +1,47 @@
 //! An attack beside a load: in processes of its own, in position before the load begins, over when it is.
 //!
-//! Attackers yield their CPU to the victims' generator at once. While they attack, the server's memory is looked
-//! at ten times a second.
+//! While they attack, the server's memory is looked at ten times a second.
 
-use super::memory::{Memory, Peak};
+use super::memory::{Memory, Peak, Rest};
 use crate::exit::{Exit, Failure};
 use crate::outcome::Outcome;
 use crate::part::Crew;
 use crate::run::{Beside, Run};
 use crate::worker::Word;
 use crossbeam_channel::Receiver;
+use std::thread::JoinHandle;
 
 pub struct Standing<'a> {
     attack: &'a Run,
     crew: Option<(Crew, Receiver<(usize, Word)>)>,
     workers: usize,
-    /// When the attack is over.
-    pub end_ns: u64,
-    /// Before it began.
-    pub memory: Memory,
+    /// Before the attack.
+    before: Memory,
     peak: Option<Peak>,
+    rest: Option<Rest>,
+    settled: Option<JoinHandle<Option<f64>>>,
 }
 
 /// What the attack came to.
 pub struct Ended {
     pub outcome: Outcome,
-    pub peak: Memory,
+    /// Before the attack, and at most from there to its end.
+    pub memory: [Memory; 2],
+    /// From the attack's end until the server was at rest.
+    pub settled_ms: Option<f64>,
 }
 
 impl Standing<'_> {
     pub fn new(attack: &Run) -> Standing<'_> {
-        Standing { attack, crew: None, workers: 0, end_ns: 0, memory: Memory::default(), peak: None }
+        Standing {
+            attack,
+            crew: None,
+            workers: 0,
+            before: Memory::default(),
+            peak: None,
+            rest: None,
+            settled: None,
+        }
     }
 
     /// Waits for the attack's end.
@@ -58,13 +69,15 @@ impl Standing<'_> {
         crew.join();
         heard_all?;
         let peak = self.peak.take().map(Peak::finish).unwrap_or_default();
-        Ok(Ended { outcome, peak })
+        let settled_ms = self.settled.take().and_then(|thread| thread.join().ok()).flatten();
+        Ok(Ended { outcome, memory: [self.before, peak], settled_ms })
     }
 }
 
 impl Beside for Standing<'_> {
     fn get_ready(&mut self) -> Result<(), Failure> {
-        self.memory = Memory::read(&self.attack.server_pids);
+        self.before = Memory::read(&self.attack.server_pids);
+        self.rest = Some(Rest::of(&self.attack.server_pids));
         self.peak = Some(Peak::watch(&self.attack.server_pids)?);
         let parts = self.attack.parts()?;
         self.workers = parts.iter().map(|part| part.shares.len()).sum();
@@ -80,7 +93,8 @@ impl Beside for Standing<'_> {
     }
 
     fn begin(&mut self, go_ns: u64) -> Result<(), Failure> {
-        self.end_ns = go_ns + self.attack.load.warmup_ns + self.attack.load.duration_ns;
+        let end_ns = go_ns + self.attack.load.warmup_ns + self.attack.load.duration_ns;
+        self.settled = self.rest.take().map(|rest| std::thread::spawn(move || rest.await_again(end_ns)));
         self.crew.as_mut().map_or(Ok(()), |(crew, _)| crew.go(go_ns))
     }
 }

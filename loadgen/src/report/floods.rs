@@ -49,7 +49,8 @@ fn write_screen(out: &mut String, result: &FloodResult) -> std::fmt::Result {
             percent,
         ),
         ("resident", [it.rss_before_bytes, it.rss_peak_bytes, it.rss_after_bytes], bytes),
-        ("kernel", [it.kernel_before_bytes, it.kernel_peak_bytes, it.kernel_after_bytes], bytes),
+        ("buffers", [it.buffers_before_bytes, it.buffers_peak_bytes, it.buffers_after_bytes], bytes),
+        ("slab", [it.slab_before_bytes, it.slab_peak_bytes, it.slab_after_bytes], bytes),
     ];
     for (title, figures, show) in rows {
         let [alone, beside, after] = figures.map(|figure| or_dash(figure, show));
@@ -109,13 +110,13 @@ pub fn about(results: &[FloodResult]) -> Option<String> {
     let first = results.first()?;
     Some(format!(
         "Victims: {} clients of {}. Latencies, CPU and memory are medians of the rounds that count. Resident: the \
-         server's, before the attack, at most, and at rest after it. Kernel: by how much the machine's socket buffers \
-         and slab grew at most, both ends of each connection.",
+         server's, before the attack, at most, and at rest after it. Socket buffers and slab: \
+         by how much they grew at most, the whole machine's and so both ends of each connection.",
         first.connections, first.victims
     ))
 }
 
-pub const HEADS: [&str; 11] = [
+pub const HEADS: [&str; 12] = [
     "flood",
     "server",
     "attackers",
@@ -125,7 +126,8 @@ pub const HEADS: [&str; 11] = [
     "server CPU alone, beside",
     "server CPU each sent",
     "resident",
-    "kernel",
+    "socket buffers, slab",
+    "at rest in",
     "attackers ended by the server",
 ];
 
@@ -135,7 +137,13 @@ pub fn row(result: &FloodResult) -> [String; HEADS.len()] {
     let list = |figures: &[Option<f64>], show: fn(f64) -> String| {
         figures.iter().map(|figure| or_dash(*figure, show)).collect::<Vec<_>>().join(", ")
     };
-    let kernel_more = it.kernel_peak_bytes.zip(it.kernel_before_bytes).map(|(peak, before)| peak - before);
+    let grown = |peak: Option<f64>, before: Option<f64>| {
+        or_dash(peak.zip(before).map(|(peak, before)| (peak - before).max(0.0)), |it| {
+            format!("+{}", bytes(it))
+        })
+    };
+    let buffers = grown(it.buffers_peak_bytes, it.buffers_before_bytes);
+    let slab = grown(it.slab_peak_bytes, it.slab_before_bytes);
     [
         result.flood.clone(),
         result.target.clone(),
@@ -146,7 +154,8 @@ pub fn row(result: &FloodResult) -> [String; HEADS.len()] {
         list(&[it.alone_server_cpu_percent, it.beside_server_cpu_percent], percent),
         cost(it.server_ns_per_attack),
         list(&[it.rss_before_bytes, it.rss_peak_bytes, it.rss_after_bytes], bytes),
-        or_dash(kernel_more.map(|more| more.max(0.0)), |more| format!("+{}", bytes(more))),
+        format!("{buffers}, {slab}"),
+        or_dash(it.settled_ms.map(|ms| ms * 1e3), time),
         format!("{}{}", failed(result), ends(&result.ended)),
     ]
 }
@@ -177,8 +186,8 @@ mod tests {
             rss_before_bytes: Some(5e6),
             rss_peak_bytes: Some(9e6),
             rss_after_bytes: Some(6e6),
-            kernel_before_bytes: Some(1e6),
-            kernel_peak_bytes: Some(3e6),
+            buffers_before_bytes: Some(1e6),
+            buffers_peak_bytes: Some(3e6),
             alone_server_cpu_percent: Some(12.0),
             beside_server_cpu_percent: Some(55.0),
             attack_per_s: Some(98_000.0),
@@ -226,11 +235,13 @@ mod tests {
             p99, times          1.00       1.50          -
             server CPU          12 %       55 %          -
             resident        4.77 MiB   8.58 MiB   5.72 MiB
-            kernel           977 KiB   2.86 MiB          -
+            buffers          977 KiB   2.86 MiB          -
+            slab                   -          -          -
             attack        98 k/s sent of -/s, - heard, - of a CPU; - of the server's CPU for each sent
             attackers     44 connections made, - left at the end; ended in all rounds: close 1008 × 34
             at rest       120 ms after the attack's end
-        "#]].assert_eq(&screen(&result("Downbeat", &["round 1: alone: 3 messages were lost"])));
+        "#]]
+        .assert_eq(&screen(&result("Downbeat", &["round 1: alone: 3 messages were lost"])));
     }
 
     #[test]
@@ -238,12 +249,12 @@ mod tests {
         let mut out = String::new();
         write_table(&mut out, &[result("before", &["harm"]), result("after", &[])]);
         expect![[r#"
-            Victims: 1000 clients of rooms. Latencies, CPU and memory are medians of the rounds that count. Resident: the server's, before the attack, at most, and at rest after it. Kernel: by how much the machine's socket buffers and slab grew at most, both ends of each connection.
+            Victims: 1000 clients of rooms. Latencies, CPU and memory are medians of the rounds that count. Resident: the server's, before the attack, at most, and at rest after it. Socket buffers and slab: by how much they grew at most, the whole machine's and so both ends of each connection.
 
-            | flood | server | attackers | sent/s | victims' p99 alone, beside, after | times | server CPU alone, beside | server CPU each sent | resident | kernel | attackers ended by the server |
-            | --- | --- | ---: | ---: | --- | --- | --- | --- | --- | --- | --- |
-            | pings | before | 10 | 98 k | 400 µs, 600 µs, 410 µs | 1.50 | 12 %, 55 % | - | 4.77 MiB, 8.58 MiB, 5.72 MiB | +1.91 MiB | **harm**; close 1008 × 34 |
-            | pings | after | 10 | 98 k | 400 µs, 600 µs, 410 µs | 1.50 | 12 %, 55 % | - | 4.77 MiB, 8.58 MiB, 5.72 MiB | +1.91 MiB | close 1008 × 34 |
+            | flood | server | attackers | sent/s | victims' p99 alone, beside, after | times | server CPU alone, beside | server CPU each sent | resident | socket buffers, slab | at rest in | attackers ended by the server |
+            | --- | --- | ---: | ---: | --- | --- | --- | --- | --- | --- | --- | --- |
+            | pings | before | 10 | 98 k | 400 µs, 600 µs, 410 µs | 1.50 | 12 %, 55 % | - | 4.77 MiB, 8.58 MiB, 5.72 MiB | +1.91 MiB, - | 120 ms | **harm**; close 1008 × 34 |
+            | pings | after | 10 | 98 k | 400 µs, 600 µs, 410 µs | 1.50 | 12 %, 55 % | - | 4.77 MiB, 8.58 MiB, 5.72 MiB | +1.91 MiB, - | 120 ms | close 1008 × 34 |
 
         "#]].assert_eq(&out);
     }

@@ -10,7 +10,8 @@ fn flood(name: &str, duration: &str, words: &[&str]) -> (Value, Option<i32>) {
     let folder = Folder::new(name);
     let json = folder.path("flood.json");
     let load = ["-c", "4", "--room-size", "2", "-d", duration, "--warmup", "100ms", "--slo", "p99<10s"];
-    let output = loadgen(&[&["flood"], words, &load, &["--rounds", "1", "--json", &json]].concat());
+    let output =
+        loadgen(&[&["flood"], words, &load, &["--eager", "--rounds", "1", "--json", &json]].concat());
     let text = std::fs::read_to_string(&json).unwrap_or_else(|_| panic!("{words:?}: {output:?}"));
     let result: Value = serde_json::from_str(&text).unwrap();
     assert_fits(&result, "flood.json");
@@ -46,7 +47,7 @@ fn attackers_that_only_stand_there_are_counted_and_stand_to_the_end() {
 #[test]
 fn a_paced_attack_is_as_long_as_the_victims_load_and_no_faster_than_told() {
     for (kind, attackers, each) in
-        [("drip", "20", 100.0), ("stalled", "5", 4.0), ("messages", "1", 100_000.0)]
+        [("drip", "20", 100.0), ("stalled", "5", 5.0), ("messages", "1", 100_000.0)]
     {
         let per_s = beside_echoes(kind, attackers)["figures"]["attack_per_s"].as_f64().unwrap();
         let told = each * attackers.parse::<f64>().unwrap();
@@ -76,9 +77,9 @@ fn downbeat_ends_attackers_as_it_promises_and_spares_their_victims() {
     let short = format!("{rooms} --head-timeout-ms 100 --ping-interval-ms 200 --pings-unanswered-max 3");
     let reset = ["--promise", "reset by the server"];
     for (kind, target, duration, promises) in [
-        ("empty-fragments", &rooms, "500ms", &["--promise", "close 1008"][..]),
-        ("huge-header", &rooms, "500ms", &[too_big, broken].concat()),
-        ("half-open", &short, "500ms", &reset),
+        ("empty-fragments", &rooms, "1s", &["--promise", "close 1008"][..]),
+        ("huge-header", &rooms, "1s", &[too_big, broken].concat()),
+        ("half-open", &short, "1s", &reset),
         // Three pings, and one interval more.
         ("silent", &short, "2s", &reset),
     ] {
@@ -109,7 +110,7 @@ fn a_herd_beside_victims_is_back_whole() {
     let words = ["herd", &decoy(""), "--victims", "echo", "--rate", "100", "--attackers", "30"];
     let folder = Folder::new("flood-herd");
     let json = folder.path("flood.json");
-    let load = ["-c", "4", "-d", "3s", "--warmup", "100ms", "--slo", "p99<10s", "--rounds", "1"];
+    let load = ["-c", "4", "--eager", "-d", "3s", "--warmup", "100ms", "--slo", "p99<10s", "--rounds", "1"];
     let output = loadgen(&[&["flood"], &words[..], &load, &["--json", &json]].concat());
     let result: Value = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
     let figures = &result["rounds"][0]["figures"];

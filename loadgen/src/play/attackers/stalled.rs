@@ -6,8 +6,8 @@ use crate::args::Profile;
 use crate::play::seats::Seats;
 use wire::frame::{self, Opcode};
 
-/// Bytes that each stalled reader is owed by one message.
-const MESSAGE_BYTES: usize = 32 * 1024;
+/// Bytes that each stalled reader is owed by one message: within the 64 KiB that it may have.
+const MESSAGE_BYTES: usize = 60 * 1024;
 
 pub struct Stalled {
     is_rooms: bool,
