@@ -78,7 +78,13 @@ pub const CLIENT_BYTES: usize = size_of::<Client>();
 struct Room {
     events: Events,
     check_id: String,
+    /// What its host last did.
+    click: u8,
 }
+
+const PAUSE: u8 = 2;
+const RESUME: u8 = 3;
+const SEEK: u8 = 4;
 
 pub struct Rooms {
     gauge: Gauge,
@@ -288,7 +294,7 @@ impl Rooms {
                 self.plan(due_ns + SYNC_CHECK_EVERY_NS, connection, Deed::SyncCheck);
             }
             Deed::Click => {
-                let text = self.click(&room);
+                let text = self.click(connection);
                 self.say(io, connection, &text);
                 let next_ns = due_ns + self.random.u64(1..2 * self.liveliness.click_every_ns);
                 self.plan(next_ns, connection, Deed::Click);
@@ -324,17 +330,22 @@ impl Rooms {
         }
     }
 
-    /// What a host does: mostly it plays another track.
-    fn click(&mut self, room: &str) -> String {
+    /// What a host does: mostly it plays another track. It does not pause or resume twice in a row: of two that a
+    /// server handles at one instant the frames are the same, and would be taken for one event delivered twice.
+    fn click(&mut self, connection: u32) -> String {
         let track = self.random.u32(..1_000_000);
-        let head = format!(r#""roomCode":"{room}""#);
-        match self.random.u8(..6) {
+        let head = format!(r#""roomCode":"{}""#, self.seats.code(connection));
+        let room = &mut self.rooms[self.seats.room_of(connection)];
+        let drawn = self.random.u8(..6);
+        let is_repeated = matches!(drawn, PAUSE | RESUME) && drawn == room.click;
+        room.click = if is_repeated { SEEK } else { drawn };
+        match room.click {
             0 | 1 => format!(
                 r#"{{"type":"PLAY",{head},"audioUrl":"https://cdn.example/{track}.mp3","duration":200,"rttMs":30}}"#
             ),
-            2 => format!(r#"{{"type":"PAUSE",{head}}}"#),
-            3 => format!(r#"{{"type":"RESUME",{head}}}"#),
-            4 => format!(r#"{{"type":"SEEK",{head},"seekPositionMs":{track}}}"#),
+            PAUSE => format!(r#"{{"type":"PAUSE",{head}}}"#),
+            RESUME => format!(r#"{{"type":"RESUME",{head}}}"#),
+            SEEK => format!(r#"{{"type":"SEEK",{head},"seekPositionMs":{track}}}"#),
             _ => format!(
                 r#"{{"type":"TRACK_CHANGE",{head},"trackData":{{"id":"{track}","title":"T","artist":"A","duration":187.5,"audioUrl":"https://cdn.example/{track}.mp3"}}}}"#
             ),
@@ -517,5 +528,23 @@ impl Play for Rooms {
 
     fn gauge(&mut self) -> &mut Gauge {
         &mut self.gauge
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_clicks_in_a_row_can_have_the_same_frame() {
+        let liveliness = Liveliness { click_every_ns: 1, leavers_per_minute: 0.0 };
+        let seats = Seats { room_size: 20, first: 0 };
+        let mut rooms = Rooms::new(20, seats, liveliness, fastrand::Rng::with_seed(7));
+        let clicks: Vec<String> = (0..2_000).map(|_| rooms.click(0)).collect();
+        assert!(clicks.windows(2).all(|pair| pair[0] != pair[1]));
+        for kind in ["PLAY", "PAUSE", "RESUME", "SEEK", "TRACK_CHANGE"] {
+            let count = clicks.iter().filter(|it| it.contains(&format!(r#""type":"{kind}""#))).count();
+            assert!(count > 150, "{kind}: {count}");
+        }
     }
 }
