@@ -89,6 +89,8 @@ struct Socket {
     is_sending: bool,
     /// Told to let go, with or without a reset; waits for what is in flight.
     dropping: Option<bool>,
+    /// The era of the last turn that brought bytes.
+    fed_era: u8,
 }
 
 /// Bytes of a connection here; the rest of it is the engine's.
@@ -96,9 +98,14 @@ pub const SOCKET_BYTES: usize = size_of::<Socket>();
 
 impl Socket {
     fn new(fd: RawFd) -> Socket {
-        Socket { fd, receive: Receive::Ended, is_sending: false, dropping: None }
+        Socket { fd, receive: Receive::Ended, is_sending: false, dropping: None, fed_era: 0 }
     }
 }
+
+/// Who had bytes in this era or the three before it has had its turn. What one receive of one connection took is
+/// handled over several turns, so an era has more than one.
+const ERAS_FED: u8 = 4;
+const TURNS_PER_ERA: u64 = 16;
 
 const UNUSED: RawFd = -1;
 
@@ -144,6 +151,10 @@ pub struct Driver {
     listeners: Vec<Listener>,
     /// Whose receive is to be armed, in the order they lost it: who was first is first to get a buffer.
     rearm: VecDeque<ConnectionId>,
+    /// Those among them that had bytes of late come after the others. Else those whose bytes never end, who find no
+    /// buffer before those they kept from theirs, would take all of them again, turn after turn.
+    rearm_fed: VecDeque<ConnectionId>,
+    turns: u64,
     /// A receive ended for want of a buffer, and waits to be armed.
     is_starved: bool,
     operations: VecDeque<Operation>,
@@ -166,6 +177,8 @@ impl Driver {
             sockets: Vec::new(),
             listeners: listeners.into_iter().map(|fd| Listener { fd: Some(fd), is_armed: false }).collect(),
             rearm: VecDeque::new(),
+            rearm_fed: VecDeque::new(),
+            turns: 0,
             is_starved: false,
             operations: VecDeque::new(),
             moved: VecDeque::new(),
@@ -221,7 +234,10 @@ impl Driver {
 
     /// Something is left to do before parking.
     pub fn has_work(&self) -> bool {
-        self.shard.has_work() || !self.operations.is_empty() || !self.rearm.is_empty()
+        self.shard.has_work()
+            || !self.operations.is_empty()
+            || !self.rearm.is_empty()
+            || !self.rearm_fed.is_empty()
     }
 
     /// What has gathered should be sent before more is read.
@@ -306,6 +322,7 @@ impl Driver {
     /// Ends the turn: what it led to comes out of [`Driver::poll_operation`].
     pub fn end_turn(&mut self) {
         self.shard.flush();
+        self.turns += 1;
     }
 
     fn next_send(&mut self) -> Option<Operation> {
@@ -333,7 +350,7 @@ impl Driver {
     }
 
     fn next_receive(&mut self) -> Option<Operation> {
-        while let Some(id) = self.rearm.pop_front() {
+        while let Some(id) = self.rearm.pop_front().or_else(|| self.rearm_fed.pop_front()) {
             if let Some(operation) = self.arm(id) {
                 return Some(operation);
             }
@@ -443,6 +460,8 @@ impl Driver {
             0 => self.shard.handle_end(id, now),
             1.. => {
                 let flow = self.handle_bytes(id, bytes, now);
+                self.sockets[id.index as usize].fed_era = self.era();
+                let flow = self.shard.handle_bytes(id, bytes, now);
                 if !completion.has_more {
                     self.stats.receives_rearmed += u64::from(!was_once);
                     self.follow(id, flow);
@@ -523,9 +542,15 @@ impl Driver {
     fn queue_receive(&mut self, id: ConnectionId, receive: Receive) {
         let socket = &self.sockets[id.index as usize];
         if socket.dropping.is_none() && socket.receive == Receive::Ended {
+            let is_fed = self.era().wrapping_sub(socket.fed_era) < ERAS_FED;
             self.set_receive(id, receive);
-            self.rearm.push_back(id);
+            if is_fed { self.rearm_fed.push_back(id) } else { self.rearm.push_back(id) }
         }
+    }
+
+    /// Counts turns in a byte. Should it meet a mark of 4,096 turns ago, someone comes a place too late, once.
+    fn era(&self) -> u8 {
+        (self.turns / TURNS_PER_ERA) as u8
     }
 
     fn arm(&mut self, id: ConnectionId) -> Option<Operation> {
@@ -592,7 +617,9 @@ impl Driver {
     /// Closes the descriptor if nothing is in flight on it any more.
     fn finish_drop(&mut self, id: ConnectionId) {
         let socket = &mut self.sockets[id.index as usize];
-        let Socket { receive: Receive::Ended, is_sending: false, dropping: Some(reset), fd } = *socket else {
+        let Socket { receive: Receive::Ended, is_sending: false, dropping: Some(reset), fd, fed_era: _ } =
+            *socket
+        else {
             return;
         };
         *socket = Socket::new(UNUSED);

@@ -233,6 +233,28 @@ fn who_first_found_no_buffer_is_the_first_to_receive_again() {
 }
 
 #[test]
+fn who_took_the_last_buffers_is_behind_those_who_got_none() {
+    let mut kernel = Kernel::new();
+    let receive = |index| Tag::Receive(ConnectionId { index, generation: 0 }).to_bits();
+    for index in 0..3 {
+        kernel.accept(SOCKET + index);
+    }
+    for eater in [1, 0] {
+        // What was eaten long ago is forgotten.
+        (0..100).for_each(|_| kernel.turn());
+        kernel.complete(receive(eater), 3, true, b"GET");
+        // What it took is handled over some turns.
+        (0..10).for_each(|_| kernel.turn());
+        for index in [eater, 1 - eater, 2] {
+            kernel.complete(receive(index), -libc::ENOBUFS, false, b"");
+        }
+        kernel.turn();
+        let armed: Vec<u64> = kernel.operations.iter().filter_map(Operation::receive_tag).collect();
+        assert_eq!(armed, [1 - eater, 2, eater].map(receive));
+    }
+}
+
+#[test]
 fn a_connection_that_rests_is_polled_until_it_speaks() {
     let mut kernel = Kernel::with_connection();
     let receive = Tag::Receive(ConnectionId { index: 0, generation: 0 }).to_bits();
