@@ -20,6 +20,7 @@ use crate::run::{self, Run};
 use crate::socket::Endpoint;
 use crate::target::Target;
 use crate::verdict;
+use crate::worker::Patience;
 use memory::Memory;
 use result::{FloodFigures, FloodResult, FloodRound};
 use standing::{Ended, Standing};
@@ -187,7 +188,7 @@ fn attack(args: &FloodArgs, victims: &Run) -> Result<Run, Failure> {
         sources,
         seed: victims.load.seed.wrapping_add(1),
         attack: (!is_herd).then_some(Attack { flood: args.flood, rate_per_s }),
-        is_patient: !args.eager,
+        patience: if args.eager { Patience::Some } else { Patience::All },
         ..victims.load.clone()
     };
     // Where there are more than two CPUs, one that is neither the server's nor the victims'.
@@ -358,7 +359,8 @@ mod tests {
         assert_eq!((attack.load.connections, attack.load.stalled), (500, 500));
         assert_eq!((attack.load.warmup_ns, attack.load.duration_ns), (1_000_000_000, 2_000_000_000));
         assert_eq!(attack.load.sources[0], IpAddr::V4(Ipv4Addr::new(127, 0, 1, 1)));
-        assert!(attack.load.is_patient && attack.load.first_room > victims.load.connections);
+        assert!(attack.load.first_room > victims.load.connections);
+        assert_eq!((attack.load.patience, victims.load.patience), (Patience::All, Patience::None));
     }
 
     #[test]

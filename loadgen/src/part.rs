@@ -15,7 +15,7 @@ use crate::play::rooms::{Liveliness, Rooms};
 use crate::play::seats::Seats;
 use crate::play::sessions::{Pattern, Sessions};
 use crate::socket::Endpoint;
-use crate::worker::{self, Orders, Plan, Word};
+use crate::worker::{self, Orders, Patience, Plan, Word};
 use crossbeam_channel::{Receiver, Sender};
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Write};
@@ -50,8 +50,7 @@ pub struct Load {
     pub seed: u64,
     /// Instead of the scenario.
     pub attack: Option<Attack>,
-    /// Takes its CPUs only while nobody else wants them.
-    pub is_patient: bool,
+    pub patience: Patience,
 }
 
 /// One worker's share.
@@ -132,7 +131,7 @@ impl Load {
             } else {
                 (0..stalled).map(spread).collect()
             },
-            is_patient: self.is_patient,
+            patience: self.patience,
             endpoints,
             connect_rate: self.connect_rate.map(|rate| self.part_of(rate, share)),
             buffer_bytes: (self.payload_bytes * 2).next_power_of_two().clamp(16 * 1024, 256 * 1024),

@@ -12,7 +12,7 @@ use crate::progress::Progress;
 use crate::result::{Cost, Generator, Machine, Percentiles, RunResult, SeriesPoint, Server, SloVerdict};
 use crate::slo::Slo;
 use crate::verdict;
-use crate::worker::Word;
+use crate::worker::{Patience, Word};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -130,7 +130,7 @@ impl Run {
             sources: args.source.clone(),
             seed: args.seed.unwrap_or_else(|| fastrand::u64(..1 << 32)),
             attack: None,
-            is_patient: false,
+            patience: Patience::None,
         };
         for url in urls {
             crate::socket::Endpoint::parse(url, &load.sources, 0).map_err(Failure::usage)?;

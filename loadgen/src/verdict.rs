@@ -85,6 +85,10 @@ pub fn harms(load: &Load, result: &RunResult) -> Vec<String> {
     let mut harm = |condition: bool, reason: String| harms.extend(condition.then_some(reason));
     messages(result, &mut harm);
     connections(load, result, &mut harm);
+    // In its own words, what went wrong with a message first.
+    if let (Some(first), Some(fault)) = (harms.first_mut(), result.faults.first()) {
+        *first += &format!(" ({fault})");
+    }
     harms
 }
 

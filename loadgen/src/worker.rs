@@ -31,6 +31,19 @@ const COMPLETIONS_PER_TURN_MAX: u32 = 4_096;
 const OBEY_EVERY_NS: u64 = 5_000_000;
 const SECOND_NS: u64 = 1_000_000_000;
 
+/// How nice a worker of some patience is beyond the others: a tenth of their share.
+const NICER: i32 = 10;
+
+/// To whom a worker leaves its CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Patience {
+    None,
+    /// It takes less of it than the others.
+    Some,
+    /// It takes it only while nobody else wants it.
+    All,
+}
+
 /// What a worker is told.
 pub struct Plan {
     pub worker: usize,
@@ -44,8 +57,7 @@ pub struct Plan {
     pub buffer_bytes: usize,
     pub warmup_ns: u64,
     pub duration_ns: u64,
-    /// Takes its CPU only while nobody else wants it.
-    pub is_patient: bool,
+    pub patience: Patience,
     pub random: fastrand::Rng,
 }
 
@@ -79,9 +91,7 @@ pub fn run<P: Play>(mut plan: Plan, play: P, orders: &Arc<Orders>, words: &Sende
     if let Some(cpu) = plan.cpu {
         core_affinity::set_for_current(core_affinity::CoreId { id: cpu });
     }
-    if plan.is_patient {
-        be_patient();
-    }
+    plan.patience.take();
     // SAFETY: no memory is involved. Timers would otherwise be 50 µs late on purpose.
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
     let word = match Ring::new(256, plan.buffer_bytes) {
@@ -305,11 +315,22 @@ impl<P: Play> Worker<'_, P> {
     }
 }
 
-/// Leaves the CPU to whoever else wants it, at once. Where that is refused, it takes its share like others.
-fn be_patient() {
-    let parameters = libc::sched_param { sched_priority: 0 };
-    // SAFETY: `parameters` outlives the call, which concerns the calling thread alone.
-    unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameters) };
+impl Patience {
+    /// For the calling thread. Where it is refused, the thread takes its share like others.
+    fn take(self) {
+        let parameters = libc::sched_param { sched_priority: 0 };
+        // SAFETY: `parameters` outlives its call; all calls concern the calling thread alone.
+        unsafe {
+            match self {
+                Patience::None => 0,
+                Patience::Some => {
+                    let nice = libc::getpriority(libc::PRIO_PROCESS, 0);
+                    libc::setpriority(libc::PRIO_PROCESS, 0, nice + NICER)
+                }
+                Patience::All => libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameters),
+            }
+        };
+    }
 }
 
 /// CPU time of the calling thread, as the scheduler accounts it.

@@ -104,8 +104,8 @@ pub struct FloodArgs {
     /// What all attackers send a second: bytes (drip), messages or joins [default: by the kind]
     #[arg(long, value_name = "PER_S")]
     pub attack_rate: Option<f64>,
-    /// Attackers take their share of a CPU. Otherwise they take it only while nobody else wants it, and on a busy
-    /// machine may hardly come to attack at all
+    /// Attackers take a CPU from others, if a tenth of what the victims' generator takes. Otherwise they take it only
+    /// while nobody else wants it, and on a busy machine may hardly come to attack
     #[arg(long)]
     pub eager: bool,
     /// Rounds that count: alone, beside the attack, alone again
