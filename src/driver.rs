@@ -459,9 +459,8 @@ impl Driver {
             _ if was == Receive::Poll => self.queue_receive(id, Receive::QueuedOnce),
             0 => self.shard.handle_end(id, now),
             1.. => {
-                let flow = self.handle_bytes(id, bytes, now);
                 self.sockets[id.index as usize].fed_era = self.era();
-                let flow = self.shard.handle_bytes(id, bytes, now);
+                let flow = self.handle_bytes(id, bytes, now);
                 if !completion.has_more {
                     self.stats.receives_rearmed += u64::from(!was_once);
                     self.follow(id, flow);
