@@ -230,7 +230,7 @@ impl World<'_> {
         }
         for (core, here) in self.cores.iter_mut().enumerate() {
             let holdings = here.shard.holdings();
-            if holdings != engine::Holdings::default() {
+            if holdings != engine::Holdings::default() || !here.shard.is_vacant() {
                 return broken(RULE, format!("core {core}: {holdings:?}"));
             }
             let deadline_us = here.shard.next_deadline_us();
