@@ -10,14 +10,27 @@ step() { printf '\n== %s\n' "$*"; }
 
 step "form"
 cargo fmt --all --check
+cargo fmt --manifest-path fuzz/Cargo.toml --check
 
 step "lints"
 cargo clippy --workspace --all-targets --quiet -- -D warnings
 # The pure crates must not touch the world: their own clippy.toml forbids it, and this shows that it does.
 scripts/purity.sh
 
+step "every unsafe block against docs/unsafe.md"
+scripts/unsafe-audit.sh
+
+step "dependencies: licences, versions, sources, known faults"
+scripts/deny.sh
+
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+
+step "fuzz targets, 30 s each"
+scripts/fuzz.sh
+
+step "Miri over the pure crates"
+scripts/miri.sh
 
 step "transcripts against the release binary"
 cargo build --release --quiet --bins
