@@ -272,6 +272,8 @@ impl Shard {
         connection.outbox.append(&mut self.pool, |own| own.extend_from_slice(audience.catch_up(place)));
         if connection.outbox.owed_bytes() > self.settings.limits.outbox_bytes_max {
             self.ready.overflowed.push(connection.id(index));
+        } else if connection.outbox.is_in_flight() {
+            self.watch(index);
         } else {
             self.list(index);
         }
