@@ -309,7 +309,9 @@ impl World<'_> {
         for client in std::mem::take(&mut self.cores[usize::from(core)].states_due) {
             let socket = self.socket(client);
             if socket.place == Place::Open && std::mem::take(&mut socket.is_state_due) {
+                // A stranger's question, which --authz off allows, is forgotten.
                 let room_code = socket.hearing.room_code.clone();
+                let room_code = room_code.filter(|room_code| self.judge.home(room_code) == core);
                 let query = json!({"type": "get_playback_state", "roomCode": room_code}).to_string();
                 let text = Text { text: query, kind: Kind::Other, room_code };
                 let nothing = Refused::default();
