@@ -22,6 +22,7 @@ pub struct Pool {
 
 impl Pool {
     /// An empty buffer with one owner.
+    #[inline]
     pub fn take(&mut self) -> Buffer {
         match self.buffers.pop() {
             Some(buffer) => {

@@ -303,24 +303,14 @@ impl Shard {
         // Out of the table while its events are handled, since they borrow from it.
         let mut unfinished = self.connections[index as usize].unfinished.take();
         let mut fresh = Decoder::default();
-        let mut is_new = unfinished.is_none();
+        let messages_before = self.stats.messages_received;
         let decoder = unfinished.as_deref_mut().map_or(&mut fresh, |unfinished| &mut unfinished.decoder);
         while self.connections[index as usize].phase == Phase::Open {
             match decoder.next(&mut input, &limits) {
-                Ok(Some(event)) => {
-                    // What comes behind a message is another.
-                    is_new |= matches!(event, Event::Text(_) | Event::Binary(_));
-                    self.handle_event(index, event);
-                }
+                Ok(Some(event)) => self.handle_event(index, event),
                 Ok(None) => {
                     if decoder.is_midway() {
-                        let mut unfinished = unfinished
-                            .unwrap_or_else(|| Box::new(Unfinished { decoder: fresh, since_us: 0 }));
-                        if is_new {
-                            unfinished.since_us = self.now.master_us;
-                        }
-                        self.connections[index as usize].unfinished = Some(unfinished);
-                        self.watch(index);
+                        self.keep_unfinished(index, unfinished, fresh, messages_before);
                     }
                     return;
                 }
@@ -333,6 +323,24 @@ impl Shard {
                 }
             }
         }
+    }
+
+    /// Keeps what has come of a frame or message, and since when it comes: now, if whole messages came before it.
+    #[cold]
+    fn keep_unfinished(
+        &mut self,
+        index: u32,
+        unfinished: Option<Box<Unfinished>>,
+        fresh: Decoder,
+        messages_before: u64,
+    ) {
+        let since_us = self.now.master_us;
+        let mut unfinished = unfinished.unwrap_or_else(|| Box::new(Unfinished { decoder: fresh, since_us }));
+        if self.stats.messages_received > messages_before {
+            unfinished.since_us = since_us;
+        }
+        self.connections[index as usize].unfinished = Some(unfinished);
+        self.watch(index);
     }
 
     fn handle_event(&mut self, index: u32, event: Event<'_>) {
@@ -395,6 +403,7 @@ impl Shard {
     }
 
     /// A message of a client of rooms, whose rate is metered.
+    #[inline]
     fn handle_metered(&mut self, index: u32, text: &mut [u8]) {
         let excess = self.meters[index as usize].messages.take(&self.rates.messages, self.now);
         if excess > 0 && self.is_flood(index, excess) {

@@ -29,6 +29,8 @@ impl Shard {
         if let Some((id, t0)) = request::usual_ping(text) {
             if is_excess {
                 self.stats.pings_dropped += 1;
+            } else if self.is_late(index) {
+                self.stats.pongs_late += 1;
             } else {
                 self.answer_ping(self.member_id(index), Some(id), Some(t0), None);
             }
@@ -117,7 +119,11 @@ impl Shard {
     fn decide(&mut self, from: MemberId, message: Message<'_, '_>) {
         let standing = message.room_code.and_then(|room_code| self.standing_in(from, room_code));
         if let Request::TimePing { id, t0 } = message.request {
-            self.answer_ping(from, id, t0, standing.map(|(room, _)| room));
+            if from.core == self.settings.core && self.is_late(from.connection.index) {
+                self.stats.pongs_late += 1;
+            } else {
+                self.answer_ping(from, id, t0, standing.map(|(room, _)| room));
+            }
             return;
         }
         let Some((room, place)) = standing else {
@@ -164,10 +170,6 @@ impl Shard {
         room: Option<u32>,
     ) {
         let now = self.now;
-        if from.core == self.settings.core && self.is_late(from.connection.index) {
-            self.stats.pongs_late += 1;
-            return;
-        }
         let Some(mut clocks) = self.clocks.take() else { return };
         clocks.set(now.unix_us, now.master_us);
         let asked = room.map(|room| &self.rooms[room as usize]);
