@@ -38,8 +38,8 @@ pub struct Config {
     pub address_connections_max: Option<u32>,
     /// Bytes owed to all connections of a core that are behind; by the memory if not set.
     pub outboxes_bytes_max: Option<usize>,
-    /// Time in which a peer acknowledges nothing that was sent to it, ms.
-    pub tcp_timeout_ms: u32,
+    /// What the kernel bounds.
+    pub tcp: TcpLimits,
     /// The engine's bounds.
     pub limits: Limits,
     /// The rings' sizes.
@@ -53,6 +53,15 @@ pub enum Host {
     All,
     /// One.
     Address(IpAddr),
+}
+
+/// Bounds of a connection that are the kernel's to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpLimits {
+    /// Time in which a peer acknowledges nothing that was sent to it, ms; past it the connection ends.
+    pub timeout_ms: u32,
+    /// Bytes that the kernel takes and cannot send yet; past it a send waits, and our own limit counts the rest.
+    pub unsent_bytes_max: u32,
 }
 
 /// Sizes of each shard's ring and of the channels between shards.
@@ -87,7 +96,7 @@ impl Default for Config {
             connections_max: None,
             address_connections_max: None,
             outboxes_bytes_max: None,
-            tcp_timeout_ms: 30_000,
+            tcp: TcpLimits { timeout_ms: 30_000, unsent_bytes_max: 128 * 1024 },
             limits: Limits::default(),
             ring: RingSettings {
                 buffers: 4,

@@ -20,7 +20,6 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Locked memory of one executor's own rings, which a shard hardly uses.
 const EXECUTOR_IO_MEMORY_BYTES: usize = 64 * 1024;
@@ -237,8 +236,7 @@ impl Drop for OnDrop {
 }
 
 fn listen(config: &Config, port: u16, count: usize) -> Result<(Vec<OwnedFd>, u16), StartError> {
-    let timeout = Duration::from_millis(u64::from(config.tcp_timeout_ms));
-    listener::listen(config.host, port, count, timeout).map_err(|error| {
+    listener::listen(config.host, port, count, config.tcp).map_err(|error| {
         let remedy = match error.kind() {
             io::ErrorKind::AddrInUse => {
                 "another process listens there; stop it or choose another with --port"

@@ -17,7 +17,6 @@ use engine::{App, CoreId, Seed, Settings, Shard};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// More than one message or answer of any operation here.
 const BYTES_MAX: usize = 64 * 1024;
@@ -37,7 +36,7 @@ impl OneCore {
         // Its messages come as fast as they are answered; what metering costs is counted in the engine's operations.
         config.limits.is_metered = false;
         let host = Host::Address(Ipv4Addr::LOCALHOST.into());
-        let (listeners, port) = listener::listen(host, 0, 1, Duration::from_secs(30))?;
+        let (listeners, port) = listener::listen(host, 0, 1, config.tcp)?;
         let (mut meshes, _) = Mesh::new(1, config.ring.batches_per_link)?;
         let mesh = meshes.remove(0);
         let settings = Settings {

@@ -439,9 +439,16 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         help: "Time in which a peer acknowledges nothing that was sent to it; past it the kernel ends the connection",
         allowed: "1000 to 3600000",
-        set: |config, value| number(value, 1_000..=3_600_000).map(|ms| config.tcp_timeout_ms = ms),
-        show: |config| config.tcp_timeout_ms.to_string(),
+        set: |config, value| number(value, 1_000..=3_600_000).map(|ms| config.tcp.timeout_ms = ms),
+        show: |config| config.tcp.timeout_ms.to_string(),
         ..limit_text("tcp_timeout_ms", "DOWNBEAT_TCP_TIMEOUT_MS", "MS", "")
+    },
+    Setting {
+        help: "Bytes that the kernel takes for a connection and cannot send yet; the rest counts as owed by the server",
+        allowed: "4096 to 16777216",
+        set: |config, value| number(value, 4_096..=16 << 20).map(|bytes| config.tcp.unsent_bytes_max = bytes),
+        show: |config| config.tcp.unsent_bytes_max.to_string(),
+        ..limit_text("tcp_unsent_bytes_max", "DOWNBEAT_TCP_UNSENT_BYTES_MAX", "BYTES", "")
     },
     limit!(
         json_depth_max,
