@@ -56,8 +56,8 @@ if [[ $quick ]]; then
   flood half-open '--head-timeout-ms 300' -d 1s --attackers 500 "${reset[@]}"
   flood empty-fragments '' -d 1s "${policy[@]}"
   flood huge-header '' -d 1s "${lengths[@]}"
-  flood pings '' -d 1s --attackers 4
-  flood messages '' -d 1s
+  flood pings '' -d 1s --attackers 4 "${policy[@]}"
+  flood messages '' -d 1s "${policy[@]}"
   flood codes '' -d 1s --attackers 100
   flood random-codes '' -d 1s --attackers 100
   flood herd '' -d 3s --attackers 500
@@ -69,10 +69,10 @@ else
   flood half-open '--head-timeout-ms 2000' -d 4s "${reset[@]}"
   flood empty-fragments '' -d 4s "${policy[@]}"
   flood huge-header '' -d 4s "${lengths[@]}"
-  flood pings '' -d 4s
-  flood messages '' -d 4s
-  flood codes '' -d 4s
-  flood random-codes '' -d 4s
+  flood pings '' -d 4s "${policy[@]}"
+  flood messages '' -d 4s "${policy[@]}"
+  flood codes '' -d 6s "${policy[@]}"
+  flood random-codes '' -d 6s "${policy[@]}"
   flood herd '' -d 5s
   flood silent "$impatient" -d 6s "${policy[@]}" "${reset[@]}"
   # Each kind's servers one below the other, before first.
