@@ -2,6 +2,7 @@
 # Fuzzes: scripts/fuzz.sh [TARGET...] [SECONDS], by default every target for 30 s each, two at a time.
 # With cargo-fuzz and AddressSanitizer where there is a nightly toolchain; without the sanitizer where there is none; with
 # a mutator of our own where cargo-fuzz or its C++ compiler is missing. It says which; FUZZ_WITH=asan|plain|mutate chooses.
+# FUZZ_SEED=N makes two runs of a commit in fresh checkouts try the same inputs in the same order.
 # What breaks a property is kept under fuzz/artifacts, and the command that replays it is printed. What libFuzzer finds
 # new gathers under target/fuzzing and is used again; the committed corpus stays as it is.
 set -euo pipefail
@@ -74,7 +75,7 @@ run() {
     else
         local dictionary=()
         [[ ! -f fuzz/dictionaries/$target.dict ]] || dictionary=(-dict="fuzz/dictionaries/$target.dict")
-        { time fuzz/target/*/release/"$target" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=3000 \
+        { time fuzz/target/*/release/"$target" -seed="${FUZZ_SEED:-0}" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=3000 \
             -print_final_stats=1 "${dictionary[@]}" -artifact_prefix="$artifacts/" "$found_in" "fuzz/corpus/$target" \
             > "$log" 2>&1; } 2> "$log.cpu" || status=$?
         runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
