@@ -165,10 +165,11 @@ impl Io {
         self.connections[connection as usize].is_stalled
     }
 
-    /// True if the server has ended a connection that is not read.
-    pub fn is_cut_off(&self, connection: u32) -> bool {
-        let it = &self.connections[connection as usize];
-        it.phase != Phase::Open || socket::is_ended(it.fd)
+    /// How many connections are not read, and how many of those the server has ended.
+    pub fn count_stalled(&self) -> (u64, u64) {
+        let stalled = self.connections.iter().filter(|it| it.is_stalled);
+        let is_cut_off = |it: &Connection| it.phase != Phase::Open || socket::is_ended(it.fd);
+        stalled.fold((0, 0), |(all, cut_off), it| (all + 1, cut_off + u64::from(is_cut_off(it))))
     }
 
     /// Opens a socket and connects it. The play hears of it as opened or ended.

@@ -23,6 +23,7 @@ use crate::schedule::Pace;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use wire::frame::{self, Opcode};
 
 /// Attackers mask their frames with this.
 const KEY: [u8; 4] = [0x11, 0x22, 0x33, 0x44];
@@ -77,6 +78,12 @@ trait Kind {
     fn turns_at_once(&self) -> usize {
         32
     }
+}
+
+/// An attacker takes its seat; each is its own host.
+fn join(seats: Seats, connection: u32, out: &mut Vec<u8>) {
+    let join = seats.join(connection, connection);
+    frame::push_masked_frame(out, Opcode::Text, join.as_bytes(), KEY);
 }
 
 pub struct Attackers {
@@ -264,10 +271,8 @@ impl Play for Attackers {
     }
 
     fn conclude(&mut self, io: &Io, _is_silent: bool) {
-        let stalled = (0..io.connections()).filter(|it| io.is_stalled(*it));
-        let (all, cut) = stalled.fold((0, 0), |(all, cut), it| (all + 1, cut + u64::from(io.is_cut_off(it))));
         let connections = &mut self.gauge.outcome.connections;
-        (connections.stalled, connections.cut_off) = (all, cut);
+        (connections.stalled, connections.cut_off) = io.count_stalled();
     }
 
     fn gauge(&mut self) -> &mut Gauge {

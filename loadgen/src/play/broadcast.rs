@@ -181,9 +181,8 @@ impl Play for Broadcast {
     }
 
     fn conclude(&mut self, io: &Io, is_silent: bool) {
-        let stalled = (0..self.first).filter(|it| io.is_stalled(*it));
-        self.gauge.outcome.connections.stalled = u64::from(self.first);
-        self.gauge.outcome.connections.cut_off = stalled.filter(|it| io.is_cut_off(*it)).count() as u64;
+        let connections = &mut self.gauge.outcome.connections;
+        (connections.stalled, connections.cut_off) = io.count_stalled();
         let messages = &mut self.gauge.outcome.messages;
         (messages.duplicated, messages.reordered) = (self.ledger.duplicated, self.ledger.reordered);
         self.gauge.settle(self.gauge.in_flight, self.ledger.missing, is_silent);

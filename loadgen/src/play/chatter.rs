@@ -328,10 +328,8 @@ impl Play for Chatter {
     }
 
     fn conclude(&mut self, io: &Io, is_silent: bool) {
-        let silent = (0..io.connections()).filter(|it| io.is_stalled(*it));
-        let (all, cut) = silent.fold((0, 0), |(all, cut), it| (all + 1, cut + u64::from(io.is_cut_off(it))));
         let connections = &mut self.gauge.outcome.connections;
-        (connections.stalled, connections.cut_off) = (all, cut);
+        (connections.stalled, connections.cut_off) = io.count_stalled();
         let messages = &mut self.gauge.outcome.messages;
         (messages.duplicated, messages.reordered) = (self.ledger.duplicated, self.ledger.reordered);
         self.gauge.settle(self.gauge.in_flight, self.ledger.missing, is_silent);

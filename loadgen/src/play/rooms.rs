@@ -520,10 +520,8 @@ impl Play for Rooms {
         outcome.messages.duplicated = self.pongs.duplicated + self.events.duplicated;
         outcome.messages.reordered = self.pongs.reordered + self.events.reordered;
         self.gauge.settle(self.gauge.in_flight + events_owed, self.pongs.missing, is_silent);
-        let stalled = (0..self.clients.len() as u32).filter(|it| io.is_stalled(*it));
-        let (all, cut) = stalled.fold((0, 0), |(all, cut), it| (all + 1, cut + u64::from(io.is_cut_off(it))));
         let connections = &mut self.gauge.outcome.connections;
-        (connections.stalled, connections.cut_off) = (all, cut);
+        (connections.stalled, connections.cut_off) = io.count_stalled();
     }
 
     fn gauge(&mut self) -> &mut Gauge {

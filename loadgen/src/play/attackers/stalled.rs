@@ -28,8 +28,7 @@ impl Kind for Stalled {
 
     fn open(&mut self, connection: u32, out: &mut Vec<u8>) -> u64 {
         if self.is_rooms {
-            let join = self.seats.join(connection, connection);
-            frame::push_masked_frame(out, Opcode::Text, join.as_bytes(), KEY);
+            super::join(self.seats, connection, out);
         }
         u64::from(self.is_rooms)
     }
