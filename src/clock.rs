@@ -3,6 +3,7 @@
 //! One origin for the whole process, so that the master clock means the same on every core.
 
 use engine::Now;
+use engine::snapshot::UNKNOWN_BOOT;
 use engine::time::Origin;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -23,6 +24,19 @@ impl Clock {
     pub fn now(&self) -> Now {
         Now::at(self.origin, self.start.elapsed().as_micros() as i64, unix_us())
     }
+}
+
+/// Time since the machine's boot, its sleep included, µs.
+pub fn boot_us() -> i64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    time.tv_sec * 1_000_000 + time.tv_nsec / 1_000
+}
+
+/// Which boot of the machine this is, if it says.
+pub fn boot_id() -> [u8; 16] {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    u128::from_str_radix(&digits, 16).map_or(UNKNOWN_BOOT, u128::to_be_bytes)
 }
 
 fn unix_us() -> i64 {

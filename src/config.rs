@@ -11,6 +11,7 @@ use settings::{SETTINGS, Setting};
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
 /// Exit status for bad settings: a usage error, by sysexits.
 pub const EXIT_USAGE: u8 = 64;
@@ -38,6 +39,14 @@ pub struct Config {
     pub address_connections_max: Option<u32>,
     /// Bytes owed to all connections of a core that are behind; by the memory if not set.
     pub outboxes_bytes_max: Option<usize>,
+    /// Where rooms are kept.
+    pub backup: BackupSettings,
+    /// How the server ends.
+    pub drain: DrainSettings,
+    /// How what is said is written.
+    pub log_format: LogFormat,
+    /// A parent holds the listeners and starts the server anew; by the environment's name if not set.
+    pub supervised: Option<bool>,
     /// What the kernel bounds.
     pub tcp: TcpLimits,
     /// The engine's bounds.
@@ -62,6 +71,54 @@ pub struct TcpLimits {
     pub timeout_ms: u32,
     /// Bytes that the kernel takes and cannot send yet; past it a send waits, and our own limit counts the rest.
     pub unsent_bytes_max: u32,
+}
+
+/// Where the rooms are kept that outlive the process; nowhere unless a folder or a file is set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackupSettings {
+    /// The folder.
+    pub dir: Option<PathBuf>,
+    /// The old server's file; its folder is ours if no other is set.
+    pub file: Option<PathBuf>,
+    /// Time between two snapshots, if something has changed.
+    pub interval_ms: u32,
+}
+
+impl BackupSettings {
+    /// The folder of the snapshots, and the old server's file.
+    pub fn paths(&self) -> Option<(PathBuf, PathBuf)> {
+        const OLD_FILE: &str = "state-backup.json";
+        match (&self.dir, &self.file) {
+            (None, None) => None,
+            (Some(dir), None) => Some((dir.clone(), dir.join(OLD_FILE))),
+            // A bare name is one in the folder, as it was.
+            (Some(dir), Some(file)) => Some((dir.clone(), dir.join(file))),
+            (None, Some(file)) => {
+                let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty());
+                Some((dir.map_or_else(|| PathBuf::from("."), Path::to_owned), file.clone()))
+            }
+        }
+    }
+}
+
+/// How what is said is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people on a terminal, else as JSON.
+    Auto,
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How the server ends on a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DrainSettings {
+    /// Time in which it says that it is about to, and serves on.
+    pub grace_ms: u32,
+    /// Connections that it closes in a second.
+    pub rate_per_s: u32,
 }
 
 /// Sizes of each shard's ring and of the channels between shards.
@@ -96,6 +153,10 @@ impl Default for Config {
             connections_max: None,
             address_connections_max: None,
             outboxes_bytes_max: None,
+            backup: BackupSettings { dir: None, file: None, interval_ms: 5_000 },
+            drain: DrainSettings { grace_ms: 0, rate_per_s: 10_000 },
+            log_format: LogFormat::Auto,
+            supervised: None,
             tcp: TcpLimits { timeout_ms: 30_000, unsent_bytes_max: 128 * 1024 },
             limits: Limits::default(),
             ring: RingSettings {
@@ -108,6 +169,18 @@ impl Default for Config {
                 batch_us: 0,
             },
         }
+    }
+}
+
+impl Config {
+    /// A production host, by the environment's name.
+    pub fn is_production(&self) -> bool {
+        self.environment == "production"
+    }
+
+    /// A parent holds the listeners.
+    pub fn is_supervised(&self) -> bool {
+        self.supervised.unwrap_or_else(|| self.is_production())
     }
 }
 
@@ -211,7 +284,7 @@ fn command_line() -> Clap {
     Clap::new("downbeat")
         .version(env!("CARGO_PKG_VERSION"))
         .about(about)
-        .after_help("A flag wins over the environment, the environment over the file, the file over the default.\nSIGTERM or Ctrl-C closes every connection with 1001 and exits 0 within 2 s.")
+        .after_help("A flag wins over the environment, the environment over the file, the file over the default.\nSIGTERM or Ctrl-C closes every connection with 1001 and exits 0.")
         .args_override_self(true)
         .args(arguments.clone())
         .subcommand(Clap::new("config").about("Print the effective configuration as a TOML file").args(arguments))

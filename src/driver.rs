@@ -8,7 +8,7 @@
 use crate::admission::{Admission, Counted};
 use crate::clock::Clock;
 use crate::ring::{Completion, Operation};
-use engine::{Action, ConnectionId, Envelope, FanOut, Flow, Moved, Now, Shard};
+use engine::{Action, ConnectionId, CoreId, Envelope, FanOut, Flow, Moved, Now, Shard};
 use socket2::SockRef;
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -273,8 +273,8 @@ impl Driver {
     }
 
     /// A peer's envelope.
-    pub fn handle_envelope(&mut self, envelope: Envelope, now: Now) {
-        self.shard.handle_envelope(envelope, now);
+    pub fn handle_envelope(&mut self, from: CoreId, envelope: Envelope, now: Now) {
+        self.shard.handle_envelope(from, envelope, now);
     }
 
     /// A connection from another core, or one of this core's that could not be handed over.
@@ -298,11 +298,11 @@ impl Driver {
         }
     }
 
-    /// Listens no more and closes every connection with 1001.
-    pub fn drain(&mut self, now: Now) {
+    /// Listens no more; who is connected stays.
+    pub fn stop_listening(&mut self, now: Now) {
         self.is_draining = true;
+        self.shard.begin_drain(now);
         self.accept_again_us = None;
-        self.shard.drain(now);
         for listener in &mut self.listeners {
             match &listener.fd {
                 Some(fd) if listener.is_armed => {
@@ -312,6 +312,25 @@ impl Driver {
                 _ => listener.fd = None,
             }
         }
+    }
+
+    /// Closes up to `limit` connections with 1001; false once there is nobody more to close.
+    pub fn drain(&mut self, limit: usize, now: Now) -> bool {
+        self.shard.drain(limit, now)
+    }
+
+    /// A completion that comes when nobody handles any more: a connection among them is given back.
+    pub fn salvage(completion: Completion) -> Option<OwnedFd> {
+        let is_accepted =
+            matches!(Tag::from_bits(completion.tag), Tag::Accept { .. }) && completion.result >= 0;
+        // SAFETY: the kernel has made the descriptor for this completion, which is handled once.
+        is_accepted.then(|| unsafe { OwnedFd::from_raw_fd(completion.result) })
+    }
+
+    /// A connection that was accepted before.
+    pub fn adopt(&mut self, fd: OwnedFd) {
+        let now = self.now();
+        self.admit(fd.into_raw_fd(), now);
     }
 
     /// Resets what a drain has left.
@@ -655,13 +674,8 @@ fn send(fd: RawFd, id: ConnectionId, bytes: &[u8]) -> Operation {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        for fd in self.listeners.iter().filter_map(|listener| listener.fd.as_ref()) {
-            // A shard that dies leaves its accept to the kernel, which would go on giving it connections
-            // until the ring is torn down.
-            // SAFETY: no memory is involved.
-            unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_RDWR) };
-        }
-        for socket in self.sockets.iter().filter(|socket| socket.fd != UNUSED) {
+        for (index, socket) in self.sockets.iter().enumerate().filter(|(_, socket)| socket.fd != UNUSED) {
+            self.admission.leave(self.counted.get(index).copied().unwrap_or_default());
             // SAFETY: the table owns the descriptor, and is gone after this.
             drop(unsafe { OwnedFd::from_raw_fd(socket.fd) });
         }

@@ -5,15 +5,19 @@
 //! [`turn`], between cores by [`mesh`]. [`server`] boots it, [`control`] stops it. ARCHITECTURE.md is the map.
 
 pub mod admission;
+pub mod backup;
 pub mod banner;
 pub mod clock;
 pub mod config;
 pub mod control;
 pub mod driver;
 pub mod host;
+pub mod life;
 pub mod listener;
+pub mod log;
 pub mod mesh;
 pub mod published;
 pub mod ring;
 pub mod server;
+pub mod supervisor;
 pub mod turn;

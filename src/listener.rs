@@ -4,7 +4,7 @@
 //! said at once, and no connect is lost while shards come up: they wait in the accept queues.
 
 use crate::config::{Host, TcpLimits};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -63,6 +63,12 @@ fn wait_until_free(address: SocketAddr) -> io::Result<()> {
     }
 }
 
+/// The port that a listener has.
+pub fn port(listener: &OwnedFd) -> io::Result<u16> {
+    let address = SockRef::from(listener).local_addr()?.as_socket();
+    address.map(|address| address.port()).ok_or_else(|| io::Error::other("no internet socket"))
+}
+
 fn socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
@@ -81,8 +87,9 @@ fn bind(address: SocketAddr, limits: TcpLimits) -> io::Result<(OwnedFd, u16)> {
     socket.set_tcp_notsent_lowat(limits.unsent_bytes_max)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    let port = socket.local_addr()?.as_socket().map_or(address.port(), |bound| bound.port());
-    Ok((OwnedFd::from(socket), port))
+    let socket = OwnedFd::from(socket);
+    let port = port(&socket)?;
+    Ok((socket, port))
 }
 
 #[cfg(test)]

@@ -1,13 +1,19 @@
 //! The `downbeat` command: reads its settings, says what it starts, serves until a signal.
 //!
 //! Exit status: 0 after an orderly stop, 64 for bad settings, 70 for a fault of the server's own, 78 for a
-//! host that cannot run it.
+//! host that cannot run it, 143 if a second signal has cut a stop short.
 
+use downbeat::backup::Store;
+use downbeat::clock::Clock;
 use downbeat::config::{self, Command, Config};
-use downbeat::control::Events;
-use downbeat::{banner, host, server};
+use downbeat::control::{Events, Keeper};
+use downbeat::server::Listeners;
+use downbeat::{banner, host, log, server, supervisor};
+use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
+use tracing::{info, warn};
 
 /// Exit status for a host or configuration that cannot work, by sysexits.
 const EXIT_CONFIG: u8 = 78;
@@ -22,8 +28,8 @@ fn main() -> ExitCode {
             let _ = std::io::stdout().write_all(text.as_bytes());
             0
         }
-        Ok(Command::Serve(config)) => serve(&config).unwrap_or_else(|error| {
-            say(&error.to_string());
+        Ok(Command::Serve(config)) => run(&config).unwrap_or_else(|error| {
+            say_plainly(&format!("downbeat: {error}"));
             EXIT_CONFIG
         }),
         Err(exit) => {
@@ -34,20 +40,41 @@ fn main() -> ExitCode {
     ExitCode::from(status)
 }
 
-fn serve(config: &Config) -> Result<u8, Box<dyn std::error::Error>> {
+fn run(config: &Config) -> Result<u8, Box<dyn Error>> {
+    log::init(config.log_format);
+    match supervisor::inherited(config)? {
+        Some(listeners) => serve(config, listeners),
+        None if config.is_supervised() => supervisor::run(config, |line| warn!("{line}")),
+        None => serve(config, Listeners::bind(config)?),
+    }
+}
+
+fn serve(config: &Config, listeners: Listeners) -> Result<u8, Box<dyn Error>> {
     let host = host::read(config.cores)?;
     let mut config = config.clone();
     config.limits.outboxes_bytes_max = host.outboxes_bytes_max(&config);
     let config = &config;
+    let clock = Clock::start();
+    let store = Store::open(&config.backup)?;
+    let found = store.as_ref().map(|store| store.load(&clock)).unwrap_or_default();
     let events = Events::new()?;
-    let running = server::start(config, host.connections_max(config), &events.notify()?)?;
+    let connections_max = host.connections_max(config);
+    let restored = found.restored.as_ref();
+    let running = server::start(config, listeners, connections_max, restored, clock, &events.notify()?)?;
     let banner = banner::banner(config, &host, running.port(), running.core_ports());
     let _ = std::io::stdout().write_all(banner.as_bytes());
-    Ok(events.supervise(running, say)?)
-}
-
-fn say(line: &str) {
-    say_plainly(&format!("downbeat: {line}"));
+    found.remarks.iter().for_each(|remark| warn!("{remark}"));
+    if let Some(restored) = restored {
+        info!(
+            rooms = restored.count,
+            downtime_ms = restored.downtime_us() / 1_000,
+            "rooms restored from {}",
+            restored.path.display()
+        );
+    }
+    let interval = Duration::from_millis(u64::from(config.backup.interval_ms));
+    let keeper = Keeper::new(store, clock, interval, config.cores);
+    Ok(events.supervise(running, config, keeper)?)
 }
 
 /// Whoever reads standard error may have closed it; that is no reason to end.

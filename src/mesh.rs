@@ -69,7 +69,7 @@ pub struct Mesh {
     core: CoreId,
     /// By core; none to itself.
     outgoing: Vec<Option<Sender<Batch>>>,
-    incoming: Vec<Receiver<Batch>>,
+    incoming: Vec<(CoreId, Receiver<Batch>)>,
     doorbells: Arc<[Doorbell]>,
 }
 
@@ -90,7 +90,7 @@ impl Mesh {
                 let link = (from != to).then(|| bounded(batches_per_link));
                 let (sender, receiver) = link.unzip();
                 meshes[from].outgoing.push(sender);
-                meshes[to].incoming.extend(receiver);
+                meshes[to].incoming.extend(receiver.map(|receiver| (CoreId(from as u16), receiver)));
             }
         }
         Ok((meshes, doorbells))
@@ -123,12 +123,12 @@ impl Mesh {
     }
 
     /// The next batch from any peer, in order for each.
-    pub fn receive(&self) -> Option<Batch> {
-        self.incoming.iter().find_map(|link| link.try_recv().ok())
+    pub fn receive(&self) -> Option<(CoreId, Batch)> {
+        self.incoming.iter().find_map(|(peer, link)| Some((*peer, link.try_recv().ok()?)))
     }
 
     /// Nothing has come.
     pub fn is_empty(&self) -> bool {
-        self.incoming.iter().all(Receiver::is_empty)
+        self.incoming.iter().all(|(_, link)| link.is_empty())
     }
 }

@@ -9,7 +9,7 @@ pub mod buffers;
 use crate::config::RingSettings;
 use buffers::{Buffers, Piece};
 use io_uring::cqueue::{buffer_more, buffer_select, more};
-use io_uring::types::{Fd, SubmitArgs, Timespec};
+use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, opcode, squeue};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -189,9 +189,7 @@ impl Ring {
             }
             Operation::CancelOne { target, tag } => opcode::AsyncCancel::new(target).build().user_data(tag),
             Operation::Cancel { fd, tag } => {
-                opcode::AsyncCancel2::new(io_uring::types::CancelBuilder::fd(Fd(fd)).all())
-                    .build()
-                    .user_data(tag)
+                opcode::AsyncCancel2::new(CancelBuilder::fd(Fd(fd)).all()).build().user_data(tag)
             }
             Operation::Shutdown { fd } => {
                 shut(fd);
@@ -247,6 +245,17 @@ impl Ring {
     /// Operations are queued that the kernel has not seen.
     pub fn has_queued(&mut self) -> bool {
         !self.uring.submission().is_empty()
+    }
+
+    /// Ends all that is in flight: nothing of a connection's memory is the kernel's any more, and an accept takes no
+    /// more connections. What completed by then is still to be reaped. Waits for it.
+    pub fn cancel_all(&mut self) -> io::Result<()> {
+        // What was queued and not seen by the kernel must not begin behind this.
+        self.enter()?;
+        match self.uring.submitter().register_sync_cancel(None, CancelBuilder::any()) {
+            Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
+            _ => self.enter(),
+        }
     }
 
     /// Submits, and delivers what is ready.

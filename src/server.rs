@@ -1,24 +1,25 @@
 //! Boot and stop: binds, starts one pinned executor per shard, and ends them.
 //!
 //! Everything that can fail for the operator's reasons fails here, before the first connection, with one
-//! line that says the remedy. The shards themselves are in [`crate::turn`].
+//! line that says the remedy. A shard's life, and the next one after a fault, is in [`crate::life`].
 
 use crate::admission::Admission;
+use crate::backup::Restored;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::driver::{self, Driver};
+use crate::life::{self, Plan, ShardEnd};
 use crate::listener;
 use crate::mesh::{Doorbell, Mesh};
 use crate::published::{Figures, Published};
-use crate::ring::Ring;
-use crate::turn::{Command, Core};
-use crossbeam_channel::{Receiver, Sender, bounded};
-use engine::{CoreId, Seed, Settings, Shard};
+use crate::turn::{Command, Station};
+use crossbeam_channel::{Sender, bounded};
+use engine::snapshot::Slice;
+use engine::{CoreId, Seed, Settings};
+use futures_channel::oneshot;
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// Locked memory of one executor's own rings, which a shard hardly uses.
@@ -40,24 +41,40 @@ struct RunningShard {
     executor: ExecutorJoinHandle<ShardEnd>,
 }
 
+/// Commands that may wait for a shard.
+const COMMANDS_MAX: usize = 16;
+
 /// What a shard tells the control core without being asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// It has ended, for whatever reason.
     Ended,
     /// Accepts fail for want of descriptors or memory.
     AcceptsFail,
+    /// It has failed and begun anew.
+    Respawned {
+        /// Which.
+        core: CoreId,
+        /// What went wrong.
+        fault: String,
+        /// Rooms that it has again.
+        rooms: u64,
+    },
 }
 
 /// How a notice leaves a shard's thread; it must not block.
 pub type Notify = Arc<dyn Fn(Notice) + Send + Sync>;
 
-/// How a shard ended.
-type ShardEnd = Result<(), String>;
-
 /// Why a server did not start: one line for the operator.
 #[derive(Debug)]
 pub struct StartError(String);
+
+impl StartError {
+    /// One line, with the remedy.
+    pub fn new(line: String) -> StartError {
+        StartError(line)
+    }
+}
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -67,38 +84,68 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// All that a shard's thread is given.
-struct Plan {
-    config: Config,
-    settings: Settings,
-    cpu: core_affinity::CoreId,
-    clock: Clock,
-    listeners: Vec<OwnedFd>,
-    admission: Admission,
-    mesh: Mesh,
-    commands: Receiver<Command>,
-    published: Arc<Published>,
-    started: Sender<io::Result<()>>,
-    notify: Notify,
+/// A server's sockets, before anyone accepts on them.
+pub struct Listeners {
+    /// The port of all cores.
+    port: u16,
+    /// With `port_per_core`: each core's own.
+    core_ports: Vec<u16>,
+    /// By core.
+    sockets: Vec<Vec<OwnedFd>>,
 }
 
-/// Starts a server; it listens when this returns. `notify` is called on a shard's thread when the shard ends,
+impl Listeners {
+    /// Binds and listens.
+    pub fn bind(config: &Config) -> Result<Listeners, StartError> {
+        let (sockets, port) = listen(config, config.port, config.cores)?;
+        let mut sockets: Vec<Vec<OwnedFd>> = sockets.into_iter().map(|listener| vec![listener]).collect();
+        let core_ports = listen_per_core(config, port, &mut sockets)?;
+        Ok(Listeners { port, core_ports, sockets })
+    }
+
+    /// Those that a supervisor holds, in the order of [`Listeners::sockets`].
+    pub fn inherit(config: &Config, sockets: Vec<OwnedFd>) -> io::Result<Listeners> {
+        let ports = sockets.iter().map(listener::port).collect::<io::Result<Vec<u16>>>()?;
+        let mut by_core: Vec<Vec<OwnedFd>> = (0..config.cores).map(|_| Vec::new()).collect();
+        let mut core_ports = Vec::new();
+        for (place, (socket, port)) in sockets.into_iter().zip(&ports).enumerate() {
+            by_core[place % config.cores].push(socket);
+            if config.port_per_core && (place == 0 || place >= config.cores) {
+                core_ports.push(*port);
+            }
+        }
+        let port = ports.first().copied().ok_or(io::ErrorKind::NotFound)?;
+        Ok(Listeners { port, core_ports, sockets: by_core })
+    }
+
+    /// All of them: each core's on the common port, then each core's own.
+    pub fn sockets(&self) -> impl Iterator<Item = &OwnedFd> {
+        let common = self.sockets.iter().filter_map(|own| own.first());
+        common.chain(self.sockets.iter().flat_map(|own| own.iter().skip(1)))
+    }
+}
+
+/// Starts a server on its listeners; it serves when this returns. `notify` is called on a shard's thread when the shard ends,
 /// for whatever reason.
-pub fn start(config: &Config, connections_max: usize, notify: &Notify) -> Result<Running, StartError> {
+pub fn start(
+    config: &Config,
+    listeners: Listeners,
+    connections_max: usize,
+    restored: Option<&Arc<Restored>>,
+    clock: Clock,
+    notify: &Notify,
+) -> Result<Running, StartError> {
     let cores = config.cores;
-    let (listeners, port) = listen(config, config.port, cores)?;
-    let mut listeners: Vec<Vec<OwnedFd>> = listeners.into_iter().map(|listener| vec![listener]).collect();
-    let core_ports = listen_per_core(config, port, &mut listeners)?;
+    let Listeners { port, core_ports, sockets } = listeners;
     let (meshes, doorbells) = Mesh::new(cores as u16, config.ring.batches_per_link)
         .map_err(|error| StartError(format!("cannot make the mesh's doorbells: {error}")))?;
-    let clock = Clock::start();
     let seed = draw_seed()?;
     let admission = Admission::new(connections_max, config.address_connections_max, seed);
     let cpus = cpus()?;
     let (started, starts) = bounded(cores);
     let mut shards = Vec::new();
-    for (core, (listeners, mesh)) in listeners.into_iter().zip(meshes).enumerate() {
-        let (commands, command_receiver) = bounded(4);
+    for (core, (listeners, mesh)) in sockets.into_iter().zip(meshes).enumerate() {
+        let (commands, command_receiver) = bounded(COMMANDS_MAX);
         let published = Arc::new(Published::default());
         let plan = Plan {
             config: config.clone(),
@@ -113,13 +160,17 @@ pub fn start(config: &Config, connections_max: usize, notify: &Notify) -> Result
             // More shards than CPUs wrap around.
             cpu: cpus[core % cpus.len()],
             clock,
-            listeners,
             admission: admission.clone(),
+            restored: restored.cloned(),
+            started: started.clone(),
+        };
+        let station = Station {
+            listeners,
             mesh,
             commands: command_receiver,
             published: Arc::clone(&published),
-            started: started.clone(),
             notify: Arc::clone(notify),
+            kept: Arc::default(),
         };
         // The thread pins itself: the executor's own pinning reads the whole CPU topology several times,
         // which is most of the time that a start takes.
@@ -127,7 +178,7 @@ pub fn start(config: &Config, connections_max: usize, notify: &Notify) -> Result
             .name(&format!("shard-{core}"))
             .io_memory(EXECUTOR_IO_MEMORY_BYTES)
             .ring_depth(EXECUTOR_RING_ENTRIES)
-            .spawn(move || async move { run_shard(plan) })
+            .spawn(move || async move { life::live(&plan, station) })
             .map_err(|error| StartError(format!("cannot start the executor of core {core}: {error}")))?;
         shards.push(RunningShard { commands, published, executor });
     }
@@ -159,79 +210,65 @@ impl Running {
         self.shards.iter().map(|shard| shard.published.figures()).collect()
     }
 
-    /// Asks every shard to close its connections with 1001 and end.
-    pub fn drain(&self) {
-        for (shard, doorbell) in self.shards.iter().zip(self.doorbells.iter()) {
-            // A shard that has ended, or has been told before, needs no telling.
-            let _ = shard.commands.try_send(Command::Drain);
-            doorbell.ring();
+    /// Turns of each shard so far, some of them not counted yet while it does not sleep.
+    pub fn turns(&self) -> Vec<u64> {
+        self.shards.iter().map(|shard| shard.published.figures().turns).collect()
+    }
+
+    /// Wakes every shard that sleeps.
+    pub fn wake(&self) {
+        self.doorbells.iter().for_each(Doorbell::ring);
+    }
+
+    /// How many shards there are.
+    pub fn cores(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Says something to every shard that is still there.
+    pub fn tell(&self, command: impl Fn() -> Command) {
+        for core in 0..self.shards.len() {
+            self.tell_one(core, command());
         }
     }
 
-    /// Drains and waits for the shards' end; what went wrong with them, if anything did.
-    pub fn stop(self) -> Vec<String> {
-        self.drain();
-        let ends = self.shards.into_iter().enumerate().map(|(core, shard)| {
-            let end = shard.executor.join().map_err(|error| error.to_string()).and_then(|end| end);
-            end.map_err(|fault| format!("shard {core}: {fault}"))
-        });
-        ends.filter_map(Result::err).collect()
-    }
-}
-
-/// The whole life of a shard, on its own thread.
-fn run_shard(plan: Plan) -> ShardEnd {
-    let Plan {
-        config,
-        settings,
-        cpu,
-        clock,
-        listeners,
-        admission,
-        mesh,
-        commands,
-        published,
-        started,
-        notify,
-    } = plan;
-    // Whatever happens below, the control core hears of the end.
-    let _ended = OnDrop(Arc::clone(&notify));
-    let life = || {
-        if !core_affinity::set_for_current(cpu) {
-            let _ = started.send(Err(io::Error::other(format!("CPU {} cannot be pinned to", cpu.id))));
-            return Ok(());
-        }
-        let ring = mesh
-            .doorbell()
-            .listen()
-            .and_then(|doorbell| Ring::new(&config.ring, doorbell, driver::doorbell_tag()));
-        let ring = match ring {
-            Ok(ring) => ring,
-            Err(error) => {
-                let _ = started.send(Err(error));
-                return Ok(());
-            }
+    /// Asks every shard for its rooms; an answer is empty if nothing has changed since the last one.
+    pub fn keep(&self) -> Vec<oneshot::Receiver<Option<Arc<Slice>>>> {
+        let ask = |core| {
+            let (reply, answer) = oneshot::channel();
+            self.tell_one(core, Command::Keep(reply));
+            answer
         };
-        let driver = Driver::new(Shard::new(settings), clock, listeners, admission);
-        let mut core = Core::new(ring, driver, mesh, commands, published, notify);
-        let _ = started.send(Ok(()));
-        core.run()
-    };
-    match catch_unwind(AssertUnwindSafe(life)) {
-        Ok(result) => result.map_err(|error| format!("its ring failed: {error}")),
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-            Err(format!("panicked: {}", text.unwrap_or("no message")))
-        }
+        (0..self.shards.len()).map(ask).collect()
     }
-}
 
-struct OnDrop(Notify);
+    fn tell_one(&self, core: usize, command: Command) {
+        // A shard that has ended needs no telling; one that does not turn has commands enough.
+        let _ = self.shards[core].commands.try_send(command);
+        self.doorbells[core].ring();
+    }
 
-impl Drop for OnDrop {
-    fn drop(&mut self) {
-        (self.0)(Notice::Ended);
+    /// Waits for the shards' end: their rooms, and what went wrong with them, if anything did.
+    pub fn join(self) -> (Vec<Arc<Slice>>, Vec<String>) {
+        let (mut slices, mut faults) = (Vec::new(), Vec::new());
+        for (core, shard) in self.shards.into_iter().enumerate() {
+            let fault = match shard.executor.join() {
+                Ok(ShardEnd { rooms, fault }) => {
+                    slices.push(rooms);
+                    fault
+                }
+                Err(error) => Some(error.to_string()),
+            };
+            faults.extend(fault.map(|fault| format!("shard {core}: {fault}")));
+        }
+        (slices, faults)
+    }
+
+    /// Closes everything with 1001 at once and waits for the end; what went wrong, if anything did.
+    pub fn stop(self) -> Vec<String> {
+        self.tell(|| Command::StopListening);
+        self.tell(|| Command::Drain { per_s: u32::MAX });
+        self.join().1
     }
 }
 

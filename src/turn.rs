@@ -13,7 +13,9 @@ use crate::ring::Ring;
 use crate::server::{Notice, Notify};
 use crossbeam_channel::Receiver;
 use crowd::{Crowd, Waited};
-use engine::{CoreId, Moved};
+use engine::snapshot::Slice;
+use engine::{CoreId, Moved, Now};
+use futures_channel::oneshot;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -27,61 +29,130 @@ const COMPLETIONS_PER_READING: usize = 64;
 const BATCHES_PER_TURN_MAX: usize = 64;
 /// Connections that wait for room in one peer's channel; past it they are served where they are.
 const WAITING_CONNECTIONS_MAX: usize = 1024;
-/// From a drain's start to the reset of whoever has not ended: the whole stop is promised within 2 s.
+/// From a drain's last close frame to the reset of whoever has not ended.
 const DRAIN_US_MAX: i64 = 1_200 * engine::time::MS;
+/// A drain goes on in steps of this.
+const DRAIN_STEP_US: i64 = 10 * engine::time::MS;
 /// Turns between two publications of the figures, while the shard never parks.
 const TURNS_PER_PUBLICATION: u64 = 256;
 
 /// What the control core says to a shard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Command {
-    /// Close everything with 1001, then end.
-    Drain,
+    /// Accept no more connections.
+    StopListening,
+    /// Close everything with 1001, so many connections a second, then end.
+    Drain {
+        /// How many.
+        per_s: u32,
+    },
+    /// Hand over what is kept of the rooms, or nothing if that has not changed since it was handed over last.
+    Keep(oneshot::Sender<Option<Arc<Slice>>>),
+}
+
+/// What stays when a shard fails and begins anew.
+pub struct Station {
+    /// Its listeners, until a drain.
+    pub listeners: Vec<OwnedFd>,
+    /// Its ends of the mesh.
+    pub mesh: Mesh,
+    /// What the control core says.
+    pub commands: Receiver<Command>,
+    /// Where its figures are read.
+    pub published: Arc<Published>,
+    /// How it tells the control core.
+    pub notify: Notify,
+    /// What it last handed over of its rooms.
+    pub kept: Arc<Slice>,
+}
+
+/// A drain on its way.
+struct Drain {
+    per_s: u32,
+    since_us: i64,
+    /// Connections that may have been told by now.
+    allowed: i64,
+    /// When it goes on.
+    next_us: i64,
+    /// When whoever is left is reset; `None` while there are some to be told.
+    until_us: Option<i64>,
+}
+
+/// A slice that is being written, some rooms a turn.
+struct Keeping {
+    slice: Slice,
+    next: Option<usize>,
+    /// What had changed when it began.
+    changes: u64,
+    reply: oneshot::Sender<Option<Arc<Slice>>>,
 }
 
 /// One shard with all it needs to turn.
 pub struct Core {
     ring: Ring,
     driver: Driver,
-    mesh: Mesh,
-    commands: Receiver<Command>,
-    published: Arc<Published>,
-    notify: Notify,
+    station: Station,
+    /// What had changed when rooms were handed over last in this life.
+    kept_changes: Option<u64>,
+    keeping: Option<Keeping>,
     /// Failed accepts that were told of.
     accepts_failed_told: u64,
     /// Connections for each peer, by core.
     waiting: Vec<Vec<(OwnedFd, Moved)>>,
     crowd: Crowd,
     turns: u64,
-    drain_until_us: Option<i64>,
+    drain: Option<Drain>,
     is_abandoned: bool,
 }
 
 impl Core {
     /// Puts a shard together.
-    pub fn new(
-        ring: Ring,
-        driver: Driver,
-        mesh: Mesh,
-        commands: Receiver<Command>,
-        published: Arc<Published>,
-        notify: Notify,
-    ) -> Core {
-        let cores = mesh.peers().count() + 1;
+    pub fn new(ring: Ring, driver: Driver, station: Station) -> Core {
+        let cores = station.mesh.peers().count() + 1;
         Core {
             ring,
             driver,
-            mesh,
-            commands,
-            published,
-            notify,
+            station,
+            kept_changes: None,
+            keeping: None,
             accepts_failed_told: 0,
             waiting: (0..cores).map(|_| Vec::new()).collect(),
             crowd: Crowd::default(),
             turns: 0,
-            drain_until_us: None,
+            drain: None,
             is_abandoned: false,
         }
+    }
+
+    /// After a fault: ends all that is in flight, since it is about to lose its memory. What is left is the station, and
+    /// connections that were accepted and not seen.
+    pub fn dismantle(mut self) -> io::Result<(Station, Vec<OwnedFd>)> {
+        self.ring.cancel_all()?;
+        let mut accepted = Vec::new();
+        while let Some(completion) = self.ring.reap() {
+            accepted.extend(Driver::salvage(completion));
+        }
+        Ok((self.station, accepted))
+    }
+
+    /// What is kept of its rooms, after its last turn.
+    pub fn slice(&mut self) -> Slice {
+        self.driver.shard().slice()
+    }
+
+    /// What it last handed over of its rooms.
+    pub fn kept(&self) -> Arc<Slice> {
+        Arc::clone(&self.station.kept)
+    }
+
+    /// Rooms that it has.
+    pub fn rooms(&mut self) -> u64 {
+        self.driver.shard().stats().rooms
+    }
+
+    /// It accepts no more connections, and is about to end.
+    pub fn is_draining(&self) -> bool {
+        self.station.listeners.is_empty()
     }
 
     /// Turns until a drain is done.
@@ -97,6 +168,8 @@ impl Core {
         self.gather()?;
         let now = self.driver.now();
         self.driver.handle_deadlines(now);
+        self.go_on_draining(now);
+        self.go_on_keeping();
         self.settle()?;
         if self.is_finished() {
             self.publish();
@@ -112,20 +185,62 @@ impl Core {
     }
 
     fn obey(&mut self) {
-        while let Ok(command) = self.commands.try_recv() {
+        while let Ok(command) = self.station.commands.try_recv() {
+            let now = self.driver.now();
             match command {
-                Command::Drain if self.drain_until_us.is_none() => {
-                    let now = self.driver.now();
-                    self.drain_until_us = Some(now.master_us + DRAIN_US_MAX);
-                    self.driver.drain(now);
+                Command::StopListening => {
+                    self.station.listeners.clear();
+                    self.driver.stop_listening(now);
                 }
-                Command::Drain => {}
+                Command::Drain { per_s } => {
+                    let since_us = now.master_us - DRAIN_STEP_US;
+                    self.drain =
+                        Some(Drain { per_s, since_us, allowed: 0, next_us: since_us, until_us: None });
+                }
+                Command::Keep(reply) => self.keep_rooms(reply),
             }
         }
     }
 
+    /// Closes as many connections as the rate allows by now.
+    fn go_on_draining(&mut self, now: Now) {
+        let Some(drain) = self.drain.as_mut().filter(|drain| drain.until_us.is_none()) else { return };
+        if now.master_us < drain.next_us {
+            return;
+        }
+        drain.next_us = now.master_us + DRAIN_STEP_US;
+        let allowed = (now.master_us - drain.since_us) * i64::from(drain.per_s) / 1_000_000;
+        let limit = allowed - std::mem::replace(&mut drain.allowed, allowed);
+        if limit > 0 && !self.driver.drain(limit as usize, now) {
+            drain.until_us = Some(now.master_us + DRAIN_US_MAX);
+        }
+    }
+
+    fn keep_rooms(&mut self, reply: oneshot::Sender<Option<Arc<Slice>>>) {
+        let changes = self.driver.shard().changes();
+        if self.kept_changes == Some(changes) {
+            // Who does not wait any more has no use for it.
+            let _ = reply.send(None);
+            return;
+        }
+        self.keeping = Some(Keeping { slice: Slice::default(), next: Some(0), changes, reply });
+    }
+
+    fn go_on_keeping(&mut self) {
+        let Some(mut keeping) = self.keeping.take() else { return };
+        keeping.next =
+            keeping.next.and_then(|next| self.driver.shard().write_slice(next, &mut keeping.slice));
+        if keeping.next.is_some() {
+            self.keeping = Some(keeping);
+            return;
+        }
+        self.kept_changes = Some(keeping.changes);
+        self.station.kept = Arc::new(keeping.slice);
+        let _ = keeping.reply.send(Some(Arc::clone(&self.station.kept)));
+    }
+
     fn is_finished(&mut self) -> bool {
-        let Some(until_us) = self.drain_until_us else { return false };
+        let Some(until_us) = self.drain.as_ref().and_then(|drain| drain.until_us) else { return false };
         if self.driver.now().master_us >= until_us && !self.is_abandoned {
             self.is_abandoned = true;
             self.driver.abandon();
@@ -136,13 +251,13 @@ impl Core {
 
     fn drain_inboxes(&mut self) {
         for _ in 0..BATCHES_PER_TURN_MAX {
-            let Some(batch) = self.mesh.receive() else { return };
+            let Some((from, batch)) = self.station.mesh.receive() else { return };
             let now = self.driver.now();
             for (fd, moved) in batch.connections {
                 self.driver.handle_moved(fd, moved, now);
             }
             for envelope in batch.envelopes {
-                self.driver.handle_envelope(envelope, now);
+                self.driver.handle_envelope(from, envelope, now);
             }
         }
     }
@@ -228,11 +343,11 @@ impl Core {
                 self.keep(fd, moved);
             }
         }
-        for peer in self.mesh.peers() {
-            if self.has_parcels(peer) && self.mesh.has_room(peer) {
+        for peer in self.station.mesh.peers() {
+            if self.has_parcels(peer) && self.station.mesh.has_room(peer) {
                 let envelopes = self.driver.shard().take_envelopes(peer);
                 let connections = std::mem::take(&mut self.waiting[usize::from(peer.0)]);
-                if let Err(batch) = self.mesh.send(peer, Batch { envelopes, connections }) {
+                if let Err(batch) = self.station.mesh.send(peer, Batch { envelopes, connections }) {
                     // The peer has ended: only a drain or a crash does that, and either ends us too.
                     drop(batch);
                 }
@@ -251,28 +366,29 @@ impl Core {
     }
 
     fn submit_or_park(&mut self) -> io::Result<()> {
-        if self.driver.has_work() {
+        if self.driver.has_work() || self.keeping.is_some() {
             return if self.ring.has_queued() { self.ring.enter() } else { Ok(()) };
         }
         self.publish();
-        self.mesh.doorbell().parked().prepare();
-        let result = if !self.mesh.is_empty() || !self.commands.is_empty() {
+        self.station.mesh.doorbell().parked().prepare();
+        let result = if !self.station.mesh.is_empty() || !self.station.commands.is_empty() {
             self.ring.enter()
         } else {
             let timeout = self.sleep_max();
             self.ring.sleep(timeout)
         };
-        self.mesh.doorbell().parked().wake();
+        self.station.mesh.doorbell().parked().wake();
         result
     }
 
     fn sleep_max(&mut self) -> Option<Duration> {
         // A full channel's room is announced by nothing, but its peer is at work: look again soon.
         const FULL_CHANNEL_RETRY: Duration = Duration::from_micros(100);
-        if self.mesh.peers().any(|peer| self.has_parcels(peer)) {
+        if self.station.mesh.peers().any(|peer| self.has_parcels(peer)) {
             return Some(FULL_CHANNEL_RETRY);
         }
-        let deadline_us = self.driver.next_deadline_us().into_iter().chain(self.drain_until_us).min()?;
+        let drain_us = self.drain.as_ref().map(|drain| drain.until_us.unwrap_or(drain.next_us));
+        let deadline_us = self.driver.next_deadline_us().into_iter().chain(drain_us).min()?;
         let left_us = deadline_us - self.driver.now().master_us;
         Some(Duration::from_micros(left_us.max(0) as u64))
     }
@@ -282,8 +398,8 @@ impl Core {
         let driver = self.driver.stats();
         if driver.accepts_failed > self.accepts_failed_told {
             self.accepts_failed_told = driver.accepts_failed;
-            (self.notify)(Notice::AcceptsFail);
+            (self.station.notify)(Notice::AcceptsFail);
         }
-        self.published.publish(self.driver.shard().stats(), &driver, &ring, self.turns);
+        self.station.published.publish(self.driver.shard().stats(), &driver, &ring, self.turns);
     }
 }

@@ -2,69 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod process;
 mod server;
 
-use server::{PATIENCE, connect, hear_type, join};
+use process::{downbeat, start};
+use rustix::process::Signal;
+use server::{connect, hear_type, join};
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tungstenite::Message;
 use tungstenite::protocol::frame::coding::CloseCode;
-
-struct Process {
-    child: Child,
-    banner: String,
-    port: u16,
-}
-
-fn downbeat() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_downbeat"));
-    command.env_clear().stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-/// Starts it and waits for its banner, whose last line is about the host.
-fn start(command: &mut Command) -> Process {
-    let mut child = command.spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut banner = String::new();
-    for line in &mut lines {
-        let line = line.unwrap();
-        banner += &format!("{line}\n");
-        if line.starts_with("  host ") {
-            break;
-        }
-    }
-    let port = banner.lines().find_map(|line| line.strip_prefix("  port "));
-    let port = port.unwrap_or_else(|| panic!("no port in {banner}")).split_whitespace().next().unwrap();
-    Process { port: port.parse().unwrap(), child, banner }
-}
-
-impl Process {
-    fn signal(&self, signal: i32) {
-        // SAFETY: no memory is involved; the child has not been waited for, so the id is its own.
-        assert_eq!(unsafe { libc::kill(self.child.id() as libc::pid_t, signal) }, 0);
-    }
-
-    fn wait(&mut self) -> ExitStatus {
-        let start = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(start.elapsed() < PATIENCE, "it does not end");
-            std::thread::yield_now();
-        }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 #[test]
 fn the_banner_says_version_cores_port_backend_and_limit() {
@@ -102,7 +51,7 @@ fn it_listens_on_ipv4_and_ipv6_alike() {
 
 #[test]
 fn sigterm_and_ctrl_c_close_every_client_with_1001_and_exit_0_within_2_s() {
-    for signal in [libc::SIGTERM, libc::SIGINT] {
+    for signal in [Signal::TERM, Signal::INT] {
         let mut process = start(downbeat().args(["--port", "0", "--host", "127.0.0.1", "--cores", "2"]));
         let mut clients: Vec<_> =
             (0..20).map(|i| connect(process.port, &format!("/?roomCode={i}"))).collect();
@@ -191,6 +140,6 @@ fn without_descriptors_accepts_wait_one_line_says_so_and_it_recovers_by_itself()
     let mut client = connect(process.port, "/");
     join(&mut client, "R", "u");
     hear_type(&mut client, "joined");
-    process.signal(libc::SIGTERM);
+    process.signal(Signal::TERM);
     assert!(process.wait().success());
 }

@@ -12,7 +12,8 @@ use downbeat::listener;
 use downbeat::mesh::Mesh;
 use downbeat::published::Published;
 use downbeat::ring::Ring;
-use downbeat::turn::Core;
+use downbeat::server::Notify;
+use downbeat::turn::{Core, Station};
 use engine::{App, CoreId, Seed, Settings, Shard};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -55,7 +56,11 @@ impl OneCore {
             Admission::new(10_000, None, Seed(4, 12)),
         );
         let published = Arc::new(Published::default());
-        let core = Core::new(ring, driver, mesh, crossbeam_channel::never(), published, Arc::new(|_| ()));
+        let commands = crossbeam_channel::never();
+        let notify: Notify = Arc::new(|_| ());
+        let station =
+            Station { listeners: Vec::new(), mesh, commands, published, notify, kept: Arc::default() };
+        let core = Core::new(ring, driver, station);
         Ok(OneCore { core, port, clients: Vec::new(), bytes: vec![0; BYTES_MAX] })
     }
 

@@ -101,6 +101,8 @@ pub struct Joining {
     pub home: CoreId,
     /// The room asked for.
     pub room_code: Box<str>,
+    /// It was a member before the room's home began anew.
+    pub is_return: bool,
 }
 
 /// What a million idle connections cost: one cache line each. An idle one owns nothing else but its place in

@@ -71,6 +71,18 @@ pub enum Envelope {
     EvictOne {
         /// Who.
         connection: ConnectionId,
+        /// The join of the member that has missed something; `None` for whoever is no member.
+        ticket: Option<u32>,
+    },
+    /// The sender has taken the place of a shard that failed: nothing of anyone is there any more. Control.
+    Respawned {
+        /// Which of its lives.
+        life: u32,
+    },
+    /// The answer: from here on all is meant for that life. Control.
+    Welcome {
+        /// Which.
+        life: u32,
     },
     /// The broadcast app: frames for every connection. Data, dropped and counted when the link is full.
     Everyone {
@@ -92,4 +104,6 @@ pub struct Join {
     pub user_id: Option<Json>,
     /// The host's id, as sent.
     pub host_id: Option<Json>,
+    /// It was a member before the room's home began anew: nobody is told, and it hears only where the room is.
+    pub is_return: bool,
 }

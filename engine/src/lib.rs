@@ -21,6 +21,7 @@ pub mod readiness;
 pub mod room;
 pub mod seed;
 pub mod shard;
+pub mod snapshot;
 pub mod stats;
 pub mod time;
 

@@ -9,7 +9,9 @@ use crate::limits::{DEVICE_READY_EACH_MEMBERS_MAX, DEVICE_READY_INTERVAL_MS};
 use crate::meter::Bucket;
 use crate::readiness::{Readiness, Start};
 use crate::seed::Seed;
+use crate::snapshot::Record;
 use crate::time::{MS, Now, us};
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use wire::answer::Answer;
 use wire::json::{Json, Number, Value};
@@ -23,6 +25,8 @@ const SEEK_DELAY_MS: u32 = 300;
 const PAUSE_STATE_DELAY_US: i64 = 300 * MS;
 /// PAUSE_STATEs that may be due at once; with the handshake's, a room has three timers at most.
 const PAUSE_STATES_MAX: usize = 2;
+/// A room that was restored, or that outlives its members in a drain, waits so long for someone to join.
+pub const VACANT_US: i64 = 120_000 * MS;
 const RESUME_DELAY_MS: f64 = 400.0;
 /// A client further off than this is told where to go.
 const DRIFT_MS_MAX: f64 = 450.0;
@@ -54,6 +58,8 @@ pub struct Room {
     readiness: Option<Readiness>,
     pause_states_us: VecDeque<i64>,
     device_ready_us: Option<i64>,
+    /// When it ends if nobody joins; `None` while it has members.
+    vacant_until_us: Option<i64>,
 }
 
 /// A member of a room.
@@ -100,7 +106,40 @@ impl Room {
             readiness: None,
             pause_states_us: VecDeque::new(),
             device_ready_us: None,
+            vacant_until_us: None,
         }
+    }
+
+    /// As it was kept, without members, for [`VACANT_US`].
+    pub fn restore(&mut self, record: &Record<'_>, now: Now) {
+        let json = |text: &Option<Cow<'_, str>>| text.as_deref().and_then(Json::parse);
+        self.host = json(&record.host);
+        self.track = Some(Track { audio_url: (*record.audio_url).into(), duration: json(&record.duration) });
+        (self.started_us, self.paused_us) = (record.started_us, record.paused_us);
+        self.wait_for_members(now);
+    }
+
+    /// What is to be kept of it; nothing if it has no track.
+    pub fn record(&self) -> Option<Record<'_>> {
+        let track = self.track.as_ref()?;
+        Some(Record {
+            code: Cow::Borrowed(&self.code),
+            host: self.host.as_ref().map(|host| host.as_text().into()),
+            audio_url: Cow::Borrowed(&track.audio_url),
+            duration: track.duration.as_ref().map(|duration| duration.as_text().into()),
+            started_us: self.started_us,
+            paused_us: self.paused_us,
+        })
+    }
+
+    /// It has no members and ends unless someone joins soon.
+    pub fn wait_for_members(&mut self, now: Now) {
+        self.vacant_until_us = Some(now.master_us + VACANT_US);
+    }
+
+    /// Nobody has come to it in time.
+    pub fn is_over(&self, now: Now) -> bool {
+        self.vacant_until_us.is_some_and(|until_us| until_us <= now.master_us)
     }
 
     /// Adds a member and returns its place.
@@ -111,6 +150,7 @@ impl Room {
                 None => self.remote.push((id.core, 1)),
             }
         }
+        self.vacant_until_us = None;
         self.members.push(Member { id, user_id, ready: false });
         self.members.len() - 1
     }
@@ -137,6 +177,13 @@ impl Room {
         self.host = host;
     }
 
+    /// Names the host if nobody has; what a member says who only comes back is no newer than what was kept.
+    pub fn set_host_again(&mut self, host: Option<Json>) {
+        if self.host.is_none() {
+            self.host = host;
+        }
+    }
+
     /// True if the member's user is the host.
     pub fn is_host(&self, place: usize) -> bool {
         self.members[place].user_id == self.host
@@ -159,7 +206,7 @@ impl Room {
     /// When the room wants to be woken next, µs of the master clock.
     pub fn next_deadline_us(&self) -> Option<i64> {
         let check_us = self.readiness.as_ref().map(Readiness::next_check_us);
-        check_us.into_iter().chain(self.pause_states_us.front().copied()).min()
+        check_us.into_iter().chain(self.pause_states_us.front().copied()).chain(self.vacant_until_us).min()
     }
 
     /// What it waits for: a handshake's next check, and each PAUSE_STATE.

@@ -3,7 +3,7 @@
 //! Events go in through `handle_*`; sends, closes and envelopes come out through `poll_*` and
 //! [`Shard::take_envelopes`], once per turn after [`Shard::flush`]. The pieces: `connections` (accept,
 //! bytes, close), `requests` (what members ask), `membership` (join and leave), `delivery` (who gets what),
-//! `mesh` (envelopes), `watch` (who is slow), `deadlines`.
+//! `mesh` (envelopes), `watch` (who is slow), `deadlines`, `keeping` (what outlives it), `respawn` (a life after a fault).
 //!
 //! Invariants: a frame goes to present members only; every member of a room sees its frames in one order;
 //! once a connection is closing, nothing is added to its outbox.
@@ -12,9 +12,11 @@ mod connections;
 mod deadlines;
 mod delivery;
 mod holdings;
+mod keeping;
 mod membership;
 mod mesh;
 mod requests;
+mod respawn;
 mod watch;
 
 pub use connections::{Flow, Moved};
@@ -35,6 +37,7 @@ use crate::stats::Stats;
 use crate::time::Now;
 use deadlines::Deadlines;
 use delivery::Ready;
+use respawn::Identity;
 use slab::Slab;
 use std::collections::HashMap;
 use std::collections::VecDeque;
@@ -108,6 +111,14 @@ pub struct Shard {
     /// Ends handled in this turn.
     ends_handled: usize,
     links: Vec<Link>,
+    /// As whom connections joined rooms whose home is elsewhere, by slot.
+    identities: HashMap<u32, Identity, Seed>,
+    /// Which of this core's lives it is.
+    life: u32,
+    /// Peers that have not answered this life's first word yet, by core.
+    unheard: Vec<bool>,
+    /// Of what is kept.
+    changes: u64,
     deadlines: Deadlines,
     ready: Ready,
     actions: VecDeque<Action>,
@@ -122,6 +133,12 @@ pub struct Shard {
     scratch: Vec<u8>,
     handshakes: u64,
     is_draining: bool,
+    #[cfg(feature = "chaos")]
+    is_doomed: bool,
+    /// Whoever leaves now does so without a word to the others.
+    is_quiet: bool,
+    /// How far a drain has come: audiences first, then slots.
+    drained: (usize, usize),
     /// The newest reading of the clocks that an event came with.
     now: Now,
 }
@@ -161,6 +178,10 @@ impl Shard {
             ends_waiting: VecDeque::new(),
             ends_handled: 0,
             links,
+            identities: HashMap::with_hasher(settings.seed),
+            life: 0,
+            unheard: vec![false; usize::from(settings.cores)],
+            changes: 0,
             deadlines: Deadlines::new(&settings.limits),
             ready: Ready::default(),
             actions: VecDeque::new(),
@@ -171,6 +192,10 @@ impl Shard {
             scratch: Vec::new(),
             handshakes: 0,
             is_draining: false,
+            #[cfg(feature = "chaos")]
+            is_doomed: false,
+            is_quiet: false,
+            drained: (0, 0),
             now: Now { master_us: 0, unix_us: 0 },
             settings,
         }
@@ -210,22 +235,6 @@ impl Shard {
     /// True if work is left that was put off to the next turn: do not park.
     pub fn has_work(&self) -> bool {
         !self.ready.is_empty() || !self.actions.is_empty() || !self.ends_waiting.is_empty()
-    }
-
-    /// Nothing is left of anyone who was ever connected, here or on another core: no slot in use, no room, no
-    /// audience but the broadcast app's, no envelope, no head.
-    pub fn is_vacant(&self) -> bool {
-        let everyone = usize::from(self.settings.app == App::Broadcast);
-        self.free.len() == self.connections.len()
-            && self.rooms.is_empty()
-            && self.rooms_by_code.is_empty()
-            && self.audiences.len() == everyone
-            && self.audiences.iter().all(|(_, audience)| audience.listeners.is_empty())
-            && self.audiences_elsewhere.is_empty()
-            && self.members_elsewhere.is_empty()
-            && self.heads.is_empty()
-            && self.links.iter().all(Link::is_empty)
-            && !self.has_work()
     }
 
     /// What waits for `peer`, in order; empty if nothing does.

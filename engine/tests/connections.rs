@@ -208,10 +208,10 @@ fn a_drain_closes_everyone_with_1001_and_tells_nobody_of_leavers() {
             0 B joined roomCode:R, wsId:<B>, hostUserId:u-A, isHost:false
             0 B playback_state currentTrack:null, isPlaying:false, playbackPosition:0, duration:null
             0 A user_joined userId:u-B, wsId:<B>, totalClients:2
-            0 A close 1001
             0 B close 1001
-            0 A fin
+            0 A close 1001
             0 B fin
+            0 A fin
             0 A closed
         "#]],
     );

@@ -12,6 +12,7 @@ mod input;
 mod messages;
 mod script;
 mod shard;
+mod snapshot;
 mod utf8;
 
 pub use driver::driver;
@@ -19,6 +20,7 @@ pub use frames::frames;
 pub use head::head;
 pub use messages::messages;
 pub use shard::shard;
+pub use snapshot::snapshot;
 pub use utf8::utf8;
 
 use std::cell::Cell;
@@ -29,11 +31,12 @@ use std::sync::Once;
 pub type Target = fn(&[u8]);
 
 /// All of them, by the name that their folder in `fuzz/corpus` has.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("head", head),
     ("frames", frames),
     ("utf8", utf8),
     ("messages", messages),
+    ("snapshot", snapshot),
     ("driver", driver),
     ("shard", shard),
 ];

@@ -30,6 +30,7 @@ pub use trace::Trace;
 
 use crate::generate::dice::Dice;
 use crate::model::{Client, Clock};
+use engine::room::VACANT_US;
 use engine::{App, ConnectionId, CoreId, Now, Settings, Shard};
 use judge::Judge;
 use mesh::Channel;
@@ -223,6 +224,9 @@ impl<'t> World<'t> {
         self.check_converged()?;
         self.end();
         self.run_for(self.settle_us())?;
+        if self.setup.drains {
+            self.run_for(VACANT_US)?;
+        }
         self.check_nothing_is_left()?;
         self.count();
         Ok(())

@@ -3,9 +3,10 @@
 //! Order is that of the help and of the printed file. A value is text wherever it comes from, so that it is
 //! checked in one place.
 
-use super::{Config, Host};
+use super::{Config, Host, LogFormat};
 use engine::{App, Authz, Origins};
 use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// More shards than this are a mistake: the mesh grows with their square.
@@ -76,6 +77,16 @@ fn number<T: FromStr + PartialOrd>(value: &str, allowed: RangeInclusive<T>) -> O
 
 fn power_of_two(value: &str, allowed: RangeInclusive<u32>) -> Option<u32> {
     number(value, allowed).filter(|number| number.is_power_of_two())
+}
+
+fn path(value: &str) -> Option<PathBuf> {
+    let is_path = !value.is_empty() && !value.contains(char::is_control);
+    is_path.then(|| PathBuf::from(value))
+}
+
+/// As TOML, whatever characters are in it.
+fn show_path(path: Option<&Path>) -> String {
+    path.map_or(String::new(), |path| toml::Value::from(path.to_string_lossy().into_owned()).to_string())
 }
 
 /// A row for a number among the limits or the ring's sizes.
@@ -207,6 +218,74 @@ pub(super) const SETTINGS: &[Setting] = &[
         },
         show: |config| format!("\"{}\"", config.environment),
         ..text("environment", "NODE_ENV", "NAME")
+    },
+    Setting {
+        help: "The folder in which rooms are kept, so that they outlive the process",
+        allowed: "a folder that this user may write to",
+        unset: "rooms are not kept",
+        set: |config, value| path(value).map(|dir| config.backup.dir = Some(dir)),
+        show: |config| show_path(config.backup.dir.as_deref()),
+        ..text("backup_dir", "BACKUP_DIR", "FOLDER")
+    },
+    Setting {
+        help: "The old server's file, read at the start if it is newer; its folder is where rooms are kept if no other is set",
+        allowed: "a file, in the folder unless it says another",
+        unset: "state-backup.json in the folder",
+        set: |config, value| path(value).map(|file| config.backup.file = Some(file)),
+        show: |config| show_path(config.backup.file.as_deref()),
+        ..text("backup_file", "BACKUP_FILE", "FILE")
+    },
+    Setting {
+        help: "Time between two snapshots of the rooms, if anything has changed",
+        allowed: "10 to 3600000",
+        set: |config, value| number(value, 10..=3_600_000).map(|ms| config.backup.interval_ms = ms),
+        show: |config| config.backup.interval_ms.to_string(),
+        ..text("backup_interval_ms", "DOWNBEAT_BACKUP_INTERVAL_MS", "MS")
+    },
+    Setting {
+        help: "How what is said while it runs is written; auto is text on a terminal, else JSON",
+        allowed: "auto, text, json",
+        set: |config, value| {
+            config.log_format = match value {
+                "auto" => LogFormat::Auto,
+                "text" => LogFormat::Text,
+                "json" => LogFormat::Json,
+                _ => return None,
+            };
+            Some(())
+        },
+        show: |config| {
+            let name = match config.log_format {
+                LogFormat::Auto => "auto",
+                LogFormat::Text => "text",
+                LogFormat::Json => "json",
+            };
+            format!("\"{name}\"")
+        },
+        ..text("log_format", "DOWNBEAT_LOG_FORMAT", "FORMAT")
+    },
+    Setting {
+        help: "A parent process holds the listeners and starts the server anew if it dies",
+        allowed: "true, false",
+        unset: "true in production, else false",
+        is_switch: true,
+        set: |config, value| value.parse().ok().map(|is_supervised| config.supervised = Some(is_supervised)),
+        show: |config| config.supervised.map_or(String::new(), |is_supervised| is_supervised.to_string()),
+        ..text("supervised", "DOWNBEAT_SUPERVISED", "BOOL")
+    },
+    Setting {
+        help: "On a signal: time in which it serves on and says that it is not ready any more",
+        allowed: "0 to 3600000",
+        set: |config, value| number(value, 0..=3_600_000).map(|ms| config.drain.grace_ms = ms),
+        show: |config| config.drain.grace_ms.to_string(),
+        ..text("drain_grace_ms", "DOWNBEAT_DRAIN_GRACE_MS", "MS")
+    },
+    Setting {
+        help: "On a signal: connections closed in a second, a room after the other, as all of them come back at once",
+        allowed: "1 to 100000000",
+        set: |config, value| number(value, 1..=100_000_000).map(|rate| config.drain.rate_per_s = rate),
+        show: |config| config.drain.rate_per_s.to_string(),
+        ..text("drain_rate", "DOWNBEAT_DRAIN_RATE", "N")
     },
     Setting {
         help: "Connections of all cores; past it new ones are answered 503",

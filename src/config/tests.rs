@@ -72,7 +72,7 @@ fn origins_are_all_or_those_listed() {
 fn every_setting_is_refused_by_name_wherever_its_bad_value_comes_from() {
     for setting in SETTINGS {
         // No setting allows this, whatever its kind.
-        let bad = "-1 !";
+        let bad = "-1 \u{7f}!";
         let allowed = format!("allowed: {}", setting.allowed);
         let flag = format!("--{}", setting.flag());
         let by_flag = refusal(&[&format!("{flag}={bad}")], &[], "");
@@ -84,7 +84,7 @@ fn every_setting_is_refused_by_name_wherever_its_bad_value_comes_from() {
         let name = format!("downbeat: {}: ", setting.environment);
         assert!(by_environment.starts_with(&name) && by_environment.ends_with(&allowed), "{by_environment}");
         let table = if setting.table.is_empty() { String::new() } else { format!("[{}]\n", setting.table) };
-        let file = format!("{table}{} = \"{bad}\"\n", setting.key);
+        let file = format!("{table}{} = \"-1 \\u007f!\"\n", setting.key);
         let by_file = refusal(&["--config", "downbeat.toml"], &[], &file);
         assert!(by_file.starts_with(&format!("downbeat: {}: ", setting.path())), "{by_file}");
     }

@@ -392,7 +392,10 @@ fn an_accept_that_finds_no_descriptor_pauses_longer_each_time() {
 fn a_drain_ends_when_the_accept_is_cancelled_and_all_sockets_are_closed() {
     let mut kernel = Kernel::with_connection();
     let now = kernel.driver.now();
-    kernel.driver.drain(now);
+    kernel.driver.stop_listening(now);
+    kernel.turn();
+    assert!(kernel.sends().is_empty(), "who is connected stays");
+    assert!(kernel.driver.drain(1, now) && !kernel.driver.drain(1, now));
     kernel.turn();
     assert_eq!(kernel.sends(), [b"\x88\x02\x03\xe9"]);
     kernel.complete(Tag::Send(ConnectionId { index: 0, generation: 0 }).to_bits(), 4, false, b"");

@@ -6,9 +6,10 @@
 #![allow(dead_code, reason = "each test crate uses its part")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use downbeat::clock::Clock;
 use downbeat::config::{Config, Host};
 use downbeat::published::Figures;
-use downbeat::server::{self, Notify, Running};
+use downbeat::server::{self, Listeners, Notify, Running};
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, TcpStream};
 use std::sync::Arc;
@@ -34,7 +35,9 @@ impl Server {
     pub fn start(config: &Config) -> Server {
         let connections_max = config.connections_max.unwrap_or(10_000);
         let notify: Notify = Arc::new(|_| ());
-        Server { running: Some(server::start(config, connections_max, &notify).unwrap()) }
+        let listeners = Listeners::bind(config).unwrap();
+        let running = server::start(config, listeners, connections_max, None, Clock::start(), &notify);
+        Server { running: Some(running.unwrap()) }
     }
 
     pub fn running(&self) -> &Running {

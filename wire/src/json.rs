@@ -129,6 +129,11 @@ impl Json {
         Json(RawValue::NULL.to_owned())
     }
 
+    /// A value from its text, if it is one.
+    pub fn parse(text: &str) -> Option<Json> {
+        RawValue::from_string(text.to_owned()).ok().map(Json)
+    }
+
     /// The value's text.
     pub fn as_text(&self) -> &str {
         self.0.get()

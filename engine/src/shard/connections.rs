@@ -171,17 +171,47 @@ impl Shard {
         }
     }
 
-    /// Closes every connection with 1001. From here on members leave without a word to the others.
-    pub fn drain(&mut self, now: Now) {
+    /// From here on rooms outlast their members, so that what is kept at the end has them.
+    pub fn begin_drain(&mut self, now: Now) {
         self.now = now;
         self.is_draining = true;
-        for index in 0..self.connections.len() as u32 {
+    }
+
+    /// Closes up to `limit` connections with 1001, a room's members one after the other and without a word to those who
+    /// are left; false once there is nobody more to close.
+    pub fn drain(&mut self, mut limit: usize, now: Now) -> bool {
+        self.now = now;
+        self.is_quiet = true;
+        while limit > 0
+            && let Some(index) = self.next_to_drain()
+        {
+            limit -= 1;
             match self.connections[index as usize].phase {
                 Phase::Head => self.drop_connection(index, false),
-                Phase::Open => self.close(index, Reason::GoingAway),
-                Phase::Closing { .. } | Phase::Gone | Phase::Free => {}
+                _ => self.close(index, Reason::GoingAway),
             }
         }
+        self.is_quiet = false;
+        limit == 0
+    }
+
+    /// Members first, an audience at a time, then whoever is in no room.
+    fn next_to_drain(&mut self) -> Option<u32> {
+        let (audience, slot) = &mut self.drained;
+        while *audience < self.audiences.capacity() {
+            let listeners = self.audiences.get(*audience).map(|audience| &audience.listeners);
+            if let Some(listener) = listeners.and_then(|listeners| listeners.last()) {
+                return Some(listener.connection);
+            }
+            *audience += 1;
+        }
+        while let Some(connection) = self.connections.get(*slot) {
+            *slot += 1;
+            if matches!(connection.phase, Phase::Head | Phase::Open) {
+                return Some(*slot as u32 - 1);
+            }
+        }
+        None
     }
 
     /// Resets what is left of a drain.

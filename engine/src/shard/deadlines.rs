@@ -212,6 +212,10 @@ impl Shard {
                 continue;
             }
             room.timer_us = None;
+            if room.is_over(now) {
+                self.remove_room(index);
+                continue;
+            }
             let mut frames = std::mem::take(&mut self.scratch);
             room.handle_deadline(now, &mut frames);
             self.broadcast(index, &mut frames, None);

@@ -52,8 +52,8 @@ pub(super) struct Ready {
 pub(super) enum Missed {
     /// A room's members on one core.
     Core(RoomId, CoreId),
-    /// One member.
-    One(MemberId),
+    /// Whoever asked, and in which of its joins if it is a member.
+    One(MemberId, Option<u32>),
 }
 
 impl Ready {
@@ -84,6 +84,8 @@ impl Ready {
 impl Shard {
     /// Ends the turn: every audience's batch reaches its members' outboxes. Linear in those members.
     pub fn flush(&mut self) {
+        #[cfg(feature = "chaos")]
+        assert!(!self.is_doomed, "a client asked for a shard's panic");
         self.end_waiting();
         self.answer_newest_pings();
         self.send_states_due();
@@ -225,18 +227,18 @@ impl Shard {
             frames.clear();
             return;
         }
+        let member = self.members_elsewhere.get(&to).filter(|member| Some(member.room) == room);
+        let ticket = member.map(|member| member.ticket);
         let link = &mut self.links[usize::from(to.core.0)];
         if !link.is_full() {
             let frames = std::mem::take(frames);
-            let member = self.members_elsewhere.get(&to).filter(|member| Some(member.room) == room);
-            let ticket = member.map(|member| member.ticket);
             link.push(Envelope::ToOne { connection: to.connection, ticket, frames, is_ping });
         } else if is_ping {
             self.stats.mesh_pings_dropped += 1;
             frames.clear();
         } else {
             frames.clear();
-            self.ready.missed.push(Missed::One(to));
+            self.ready.missed.push(Missed::One(to, ticket));
         }
     }
 
@@ -246,6 +248,7 @@ impl Shard {
         if frames.is_empty() {
             return;
         }
+        self.changes += 1;
         let audience = self.rooms[room as usize].audience as u32;
         let here = except.filter(|except| except.core == self.settings.core).map(|except| except.connection);
         self.append(audience, frames, here);

@@ -5,7 +5,7 @@
 //! after its join. A leave takes effect on the member's core at once, and at the home when it arrives.
 
 use super::delivery::Missed;
-use super::{MemberElsewhere, Shard};
+use super::{Identity, MemberElsewhere, Shard};
 use crate::audience::Audience;
 use crate::connection::{Joining, Membership, Phase};
 use crate::envelope::{Envelope, Join};
@@ -27,7 +27,7 @@ impl Shard {
         let member = self.member_id(index);
         let connection = &self.connections[index as usize];
         let ticket = connection.ticket;
-        let join = Join { member, ticket, room_code: room_code.into(), user_id, host_id };
+        let join = Join { member, ticket, room_code: room_code.into(), user_id, host_id, is_return: false };
         let home = placement::home(self.settings.seed, room_code, self.settings.cores);
         if home == self.settings.core {
             self.admit(join);
@@ -40,15 +40,17 @@ impl Shard {
             return;
         }
         if matches!(connection.membership, Membership::None) {
-            let joining = Joining { home, room_code: join.room_code.clone() };
+            let joining = Joining { home, room_code: join.room_code.clone(), is_return: false };
             self.connections[index as usize].membership = Membership::Joining(Box::new(joining));
         }
+        let identity = Identity { user_id: join.user_id.clone(), host_id: join.host_id.clone() };
+        self.identities.insert(index, identity);
         link.push(Envelope::Join(Box::new(join)));
     }
 
     /// At the room's home: lets a member in, here or on another core.
     pub(super) fn admit(&mut self, join: Join) {
-        let Join { member, ticket, room_code, user_id, host_id } = join;
+        let Join { member, ticket, room_code, user_id, host_id, is_return } = join;
         if let Some((room, place)) = self.standing(member) {
             if self.rooms[room as usize].code == room_code {
                 self.readmit(member, room, place, user_id, host_id);
@@ -57,21 +59,26 @@ impl Shard {
             self.remove_member(room, place);
         }
         let is_new = !self.rooms_by_code.contains_key(&room_code);
-        if is_new && !self.may_make_room(member) {
+        if is_new && !self.may_make_room(member, ticket) {
             return;
         }
         let index = self.room_of_code(room_code);
         let room = &mut self.rooms[index as usize];
-        room.set_host(host_id);
         let place = room.add(member, user_id) as u32;
         let (id, audience) = (room.id, room.audience);
         let mut frames = std::mem::take(&mut self.scratch);
-        room.write_user_joined(place as usize, self.now, &mut frames);
-        if self.rooms[index as usize].members.len() > 1 {
-            self.broadcast(index, &mut frames, None);
+        if is_return {
+            room.set_host_again(host_id);
+            room.write_snapshot(self.now, &mut frames);
+        } else {
+            room.set_host(host_id);
+            if room.members.len() > 1 {
+                room.write_user_joined(place as usize, self.now, &mut frames);
+                self.broadcast(index, &mut frames, None);
+            }
+            self.rooms[index as usize].write_joined(place as usize, self.now, &mut frames);
         }
-        frames.clear();
-        self.rooms[index as usize].write_joined(place as usize, self.now, &mut frames);
+        self.changes += 1;
         if member.core == self.settings.core {
             let connection = member.connection.index;
             let heard = self.audiences[audience].add(connection);
@@ -82,7 +89,8 @@ impl Shard {
             self.members_elsewhere.insert(member, MemberElsewhere { room: index, place, ticket });
             let connection = member.connection;
             let frames = std::mem::take(&mut frames);
-            let joined = Envelope::Joined { connection, ticket, room: id, is_new, frames };
+            let joined =
+                Envelope::Joined { connection, ticket, room: id, is_new: is_new && !is_return, frames };
             self.links[usize::from(member.core.0)].push(joined);
         }
         frames.clear();
@@ -90,18 +98,22 @@ impl Shard {
     }
 
     /// At the room's home: there may be one more room, and this member may make it. If not, it is closed.
-    fn may_make_room(&mut self, member: MemberId) -> bool {
-        let rooms_max = self.settings.limits.rooms_max.div_ceil(usize::from(self.settings.cores));
-        if self.rooms.len() >= rooms_max {
-            self.refuse_room(member, Reason::TryAgainLater);
+    fn may_make_room(&mut self, member: MemberId, ticket: u32) -> bool {
+        if self.rooms.len() >= self.rooms_max() {
+            self.refuse_room(member, ticket, Reason::TryAgainLater);
             return false;
         }
         // A member elsewhere is metered there, once it hears that it has made a room.
         if member.core == self.settings.core && !self.meter_room_made(member.connection) {
-            self.refuse_room(member, Reason::Policy);
+            self.refuse_room(member, ticket, Reason::Policy);
             return false;
         }
         true
+    }
+
+    /// Its part of the rooms of all cores.
+    pub(super) fn rooms_max(&self) -> usize {
+        self.settings.limits.rooms_max.div_ceil(usize::from(self.settings.cores))
     }
 
     /// False if the connection makes rooms too fast.
@@ -112,11 +124,11 @@ impl Shard {
     }
 
     /// Closes a connection that would make one room too many, wherever it is.
-    pub(super) fn refuse_room(&mut self, member: MemberId, reason: Reason) {
+    pub(super) fn refuse_room(&mut self, member: MemberId, ticket: u32, reason: Reason) {
         let MemberId { core, connection } = member;
         if core != self.settings.core {
             self.stats.rooms_refused += 1;
-            self.links[usize::from(core.0)].push(Envelope::EvictOne { connection });
+            self.links[usize::from(core.0)].push(Envelope::EvictOne { connection, ticket: Some(ticket) });
         } else if let Some(index) = self.live(connection) {
             self.stats.rooms_refused += 1;
             self.close(index, reason);
@@ -125,6 +137,7 @@ impl Shard {
 
     /// Joining again the same room is no new member; the newest word on the host counts all the same.
     fn readmit(&mut self, member: MemberId, room: u32, place: u32, user: Option<Json>, host: Option<Json>) {
+        self.changes += 1;
         let entered = &mut self.rooms[room as usize];
         entered.set_host(host);
         entered.members[place as usize].user_id = user;
@@ -156,6 +169,9 @@ impl Shard {
     pub(super) fn leave(&mut self, index: u32) {
         let member = self.member_id(index);
         let ticket = self.connections[index as usize].ticket;
+        if !self.identities.is_empty() {
+            self.identities.remove(&index);
+        }
         match std::mem::take(&mut self.connections[index as usize].membership) {
             Membership::None => {}
             Membership::Joining(joining) => {
@@ -170,16 +186,21 @@ impl Shard {
                     self.remove_member(room.index, home_place);
                 } else {
                     self.links[usize::from(room.home.0)].push(Envelope::Leave { member, ticket });
-                    if self.audiences[audience as usize].listeners.is_empty() {
-                        self.audiences.remove(audience as usize);
-                        self.audiences_elsewhere.remove(&room);
-                    }
+                    self.end_audience_elsewhere(audience, room);
                 }
             }
         }
     }
 
-    fn leave_audience(&mut self, index: u32, audience: u32, place: u32) -> RoomId {
+    /// Ends this core's part of a room whose home is elsewhere, if nobody hears it any more.
+    pub(super) fn end_audience_elsewhere(&mut self, audience: u32, room: RoomId) {
+        if self.audiences[audience as usize].listeners.is_empty() {
+            self.audiences.remove(audience as usize);
+            self.audiences_elsewhere.remove(&room);
+        }
+    }
+
+    pub(super) fn leave_audience(&mut self, index: u32, audience: u32, place: u32) -> RoomId {
         if self.connections[index as usize].phase == Phase::Open {
             self.catch_up(index, audience, place);
         }
@@ -210,12 +231,13 @@ impl Shard {
         if member.id.core != self.settings.core {
             self.members_elsewhere.remove(&member.id);
         }
-        if room.members.is_empty() {
-            self.audiences.remove(room.audience);
-            self.rooms_by_code.remove(&room.code);
-            self.rooms.remove(index as usize);
-            self.stats.rooms -= 1;
-        } else if !self.is_draining {
+        self.changes += 1;
+        if room.members.is_empty() && self.is_draining {
+            room.wait_for_members(self.now);
+            self.arm_room(index);
+        } else if room.members.is_empty() {
+            self.remove_room(index);
+        } else if !self.is_quiet {
             let mut frames = std::mem::take(&mut self.scratch);
             debug_assert!(frames.is_empty(), "no frame is being written while members leave");
             self.rooms[index as usize].write_user_left(&member, &mut frames);
@@ -224,16 +246,27 @@ impl Shard {
         }
     }
 
+    /// Ends a room without members.
+    pub(super) fn remove_room(&mut self, index: u32) {
+        let room = self.rooms.remove(index as usize);
+        self.audiences.remove(room.audience);
+        self.rooms_by_code.remove(&room.code);
+        self.stats.rooms -= 1;
+        self.changes += 1;
+    }
+
     /// At the room's home: the way to members was full, so they have missed something. They leave, and are
     /// told to come back, when they will get the state anew.
     pub(super) fn evict(&mut self, missed: Missed) {
         match missed {
-            Missed::One(member) => {
+            Missed::One(member, ticket) => {
                 let connection = member.connection;
-                self.links[usize::from(member.core.0)].push(Envelope::EvictOne { connection });
-                if let Some((room, place)) = self.standing(member) {
+                self.links[usize::from(member.core.0)].push(Envelope::EvictOne { connection, ticket });
+                if let Some(elsewhere) = self.members_elsewhere.get(&member).copied()
+                    && Some(elsewhere.ticket) == ticket
+                {
                     self.stats.mesh_evicted += 1;
-                    self.remove_member(room, place);
+                    self.remove_member(elsewhere.room, elsewhere.place);
                 }
             }
             Missed::Core(room, core) => {
@@ -272,7 +305,10 @@ impl Shard {
     pub(super) fn handle_leave(&mut self, member: MemberId, ticket: u32) {
         if let Some(elsewhere) = self.members_elsewhere.get(&member).filter(|it| it.ticket == ticket).copied()
         {
+            // While a core drains, its members leave as quietly as our own.
+            self.is_quiet = self.is_draining;
             self.remove_member(elsewhere.room, elsewhere.place);
+            self.is_quiet = false;
         }
     }
 
@@ -291,7 +327,7 @@ impl Shard {
     }
 
     /// The code of the room a connection is in or asked for.
-    fn room_code(&self, index: u32) -> Option<&str> {
+    pub(super) fn room_code(&self, index: u32) -> Option<&str> {
         match &self.connections[index as usize].membership {
             Membership::None => None,
             Membership::Joining(joining) => Some(&joining.room_code),
@@ -299,7 +335,7 @@ impl Shard {
         }
     }
 
-    fn room_of_code(&mut self, room_code: Box<str>) -> u32 {
+    pub(super) fn room_of_code(&mut self, room_code: Box<str>) -> u32 {
         if let Some(index) = self.rooms_by_code.get(&room_code) {
             return *index;
         }

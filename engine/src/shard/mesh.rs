@@ -3,16 +3,19 @@
 use super::Shard;
 use crate::connection::Membership;
 use crate::envelope::Envelope;
-use crate::ids::MemberId;
+use crate::ids::{CoreId, MemberId};
 use crate::limits::MESH_FULL;
 use crate::time::Now;
 use wire::close::Reason;
 
 impl Shard {
     /// A peer's envelope.
-    pub fn handle_envelope(&mut self, envelope: Envelope, now: Now) {
+    pub fn handle_envelope(&mut self, from: CoreId, envelope: Envelope, now: Now) {
         self.now = now;
         self.stats.envelopes_received += 1;
+        if !self.hears(from, &envelope) {
+            return;
+        }
         match envelope {
             Envelope::Join(join) => self.admit(*join),
             Envelope::Leave { member, ticket } => self.handle_leave(member, ticket),
@@ -20,14 +23,12 @@ impl Shard {
             Envelope::Joined { connection, ticket, room, is_new, frames } => {
                 self.handle_joined(connection, ticket, room, &frames);
                 if is_new && !self.meter_room_made(connection) {
-                    self.refuse_room(MemberId { core: self.settings.core, connection }, Reason::Policy);
+                    let member = MemberId { core: self.settings.core, connection };
+                    self.refuse_room(member, ticket, Reason::Policy);
                 }
             }
             Envelope::ToOne { connection, ticket, frames, .. } => {
-                let is_late = |index: &u32| {
-                    ticket.is_some_and(|ticket| ticket != self.connections[*index as usize].ticket)
-                };
-                if let Some(index) = self.live(connection).filter(|index| !is_late(index)) {
+                if let Some(index) = self.live(connection).filter(|index| self.is_in_join(*index, ticket)) {
                     self.push_own(index, |out| out.extend_from_slice(&frames));
                 }
             }
@@ -37,13 +38,20 @@ impl Shard {
                 }
             }
             Envelope::Evict { room } => self.close_audience(room),
-            Envelope::EvictOne { connection } => {
-                if let Some(index) = self.live(connection) {
+            Envelope::EvictOne { connection, ticket } => {
+                if let Some(index) = self.live(connection).filter(|index| self.is_in_join(*index, ticket)) {
                     self.close(index, MESH_FULL);
                 }
             }
+            Envelope::Respawned { life } => self.handle_respawned(from, life),
+            Envelope::Welcome { .. } => {}
             Envelope::Everyone { frames } => self.append(0, &frames, None),
         }
+    }
+
+    /// What was sent in a join is for whoever is still in it.
+    fn is_in_join(&self, index: u32, ticket: Option<u32>) -> bool {
+        ticket.is_none_or(|ticket| ticket == self.connections[index as usize].ticket)
     }
 
     fn close_audience(&mut self, room: crate::ids::RoomId) {

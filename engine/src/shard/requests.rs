@@ -17,15 +17,21 @@ use wire::json::Value;
 use wire::request::{self, Message, Request};
 use wire::text::{Ms, Nullable};
 
-/// Panics, for tests of what a panic costs.
+/// Panics while it is handled, for tests of what that costs.
 #[cfg(feature = "chaos")]
 const CHAOS_MESSAGE: &[u8] = br#"{"type":"chaos_panic"}"#;
+/// Makes the shard panic at the end of its turn.
+#[cfg(feature = "chaos")]
+const CHAOS_SHARD: &[u8] = br#"{"type":"chaos_shard"}"#;
 
 impl Shard {
     /// A message of one of this shard's connections. Of those past its rate pings are dropped.
     pub(super) fn handle_text(&mut self, index: u32, text: &mut [u8], is_excess: bool) {
         #[cfg(feature = "chaos")]
-        assert!(*text != *CHAOS_MESSAGE, "a client asked for a panic");
+        {
+            assert!(*text != *CHAOS_MESSAGE, "a client asked for a panic");
+            self.is_doomed |= *text == *CHAOS_SHARD;
+        }
         if let Some((id, t0)) = request::usual_ping(text) {
             if is_excess {
                 self.stats.pings_dropped += 1;
@@ -201,7 +207,7 @@ impl Shard {
                 asked.write_resync(*client_position_ms, self.now, &mut frames);
             }
             Request::Sync if !asked.is_playing() => {}
-            _ if from.core == self.settings.core && self.is_late(from.connection.index) => {
+            _ if self.is_late_member(from, room) => {
                 self.stats.states_late += 1;
                 self.connections[from.connection.index as usize].is_state_due = true;
             }
@@ -209,6 +215,13 @@ impl Shard {
         }
         self.reply(from, Some(room), &mut frames, false);
         self.scratch = frames;
+    }
+
+    /// A member here that is late; what strangers ask for, where they may, is not put off.
+    fn is_late_member(&self, from: MemberId, room: u32) -> bool {
+        from.core == self.settings.core
+            && self.is_late(from.connection.index)
+            && self.standing(from).is_some_and(|(standing, _)| standing == room)
     }
 
     fn ready(&mut self, from: MemberId, room: u32, place: u32, check_id: Option<&str>, rtt_ms: Option<f64>) {

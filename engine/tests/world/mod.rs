@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "each test crate uses its part of the world")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use engine::snapshot::Slice;
 use engine::{
     Action, App, Authz, ConnectionId, CoreId, Flow, Limits, Moved, Now, Seed, Settings, Shard, Stats,
 };
@@ -28,6 +29,10 @@ pub struct World {
     checks: usize,
     /// Links that deliver nothing for now, by the receiving core.
     pub stalled: Vec<bool>,
+    setup: Setup,
+    /// What each core has handed over of its rooms.
+    kept: Vec<Slice>,
+    lives: u32,
 }
 
 struct Client {
@@ -62,18 +67,21 @@ pub fn run(setup: &Setup, script: &str) -> String {
     world.log
 }
 
+fn settings(setup: &Setup, core: u16) -> Settings {
+    Settings {
+        core: CoreId(core),
+        cores: setup.cores,
+        app: setup.app,
+        authz: setup.authz,
+        limits: setup.limits.clone(),
+        seed: Seed(4, 12),
+    }
+}
+
 impl World {
     pub fn new(setup: &Setup) -> World {
-        let settings = |core| Settings {
-            core: CoreId(core),
-            cores: setup.cores,
-            app: setup.app,
-            authz: setup.authz,
-            limits: setup.limits.clone(),
-            seed: Seed(4, 12),
-        };
         World {
-            shards: (0..setup.cores).map(|core| Shard::new(settings(core))).collect(),
+            shards: (0..setup.cores).map(|core| Shard::new(settings(setup, core))).collect(),
             now: Now { master_us: 0, unix_us: UNIX_START_US },
             log: String::new(),
             clients: BTreeMap::new(),
@@ -82,6 +90,9 @@ impl World {
             check_id: "none".to_owned(),
             checks: 0,
             stalled: vec![false; usize::from(setup.cores)],
+            setup: setup.clone(),
+            kept: vec![Slice::default(); usize::from(setup.cores)],
+            lives: 0,
         }
     }
 
@@ -126,8 +137,16 @@ impl World {
             ["wait", ms] => self.wait(ms.parse().unwrap()),
             ["drain"] => {
                 let now = self.now;
-                self.shards.iter_mut().for_each(|shard| shard.drain(now));
+                for shard in &mut self.shards {
+                    shard.begin_drain(now);
+                    assert!(!shard.drain(usize::MAX, now), "all are told");
+                }
             }
+            ["keep", core] => {
+                let core = core.parse::<usize>().unwrap();
+                self.kept[core] = self.shards[core].slice();
+            }
+            ["respawn", core] => self.respawn(core.parse().unwrap()),
             ["stall", core] => self.stalled[core.parse::<usize>().unwrap()] = true,
             ["unstall", core] => self.stalled[core.parse::<usize>().unwrap()] = false,
             [name, "connects", "on", core] => self.connect(name, core.parse().unwrap(), "/"),
@@ -157,6 +176,18 @@ impl World {
             _ => panic!("no such step: {line}"),
         }
         self.settle();
+    }
+
+    /// A shard fails and begins anew with what it has handed over. Its sockets are gone.
+    fn respawn(&mut self, core: u16) {
+        let place = usize::from(core);
+        self.lives += 1;
+        let mut shard = Shard::new(settings(&self.setup, core));
+        shard.begin_life(self.lives, self.now);
+        shard.restore(self.kept[place].records(), self.now);
+        self.shards[place] = shard;
+        self.by_connection.retain(|(of, _), _| *of != core);
+        self.clients.retain(|_, client| client.core != core);
     }
 
     /// A client's socket, on the core that the kernel is said to have picked.
@@ -277,7 +308,7 @@ impl World {
             for envelope in self.shards[from].take_envelopes(CoreId(to as u16)) {
                 moved = true;
                 let now = self.now;
-                self.shards[to].handle_envelope(envelope, now);
+                self.shards[to].handle_envelope(CoreId(from as u16), envelope, now);
             }
         }
         moved

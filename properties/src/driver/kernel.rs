@@ -203,7 +203,8 @@ impl Kernel {
 
     pub(super) fn drain(&mut self) {
         self.is_draining = true;
-        self.driver.drain(self.now);
+        self.driver.stop_listening(self.now);
+        self.driver.drain(usize::MAX, self.now);
     }
 
     pub(super) fn abandon(&mut self) {

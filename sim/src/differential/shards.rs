@@ -334,7 +334,7 @@ impl<'t> Run<'t> {
         for to in (0..self.shards.len()).filter(|to| *to != from) {
             for envelope in self.shards[from].take_envelopes(CoreId(to as u16)) {
                 has_moved = true;
-                self.shards[to].handle_envelope(envelope, now);
+                self.shards[to].handle_envelope(CoreId(from as u16), envelope, now);
             }
         }
         has_moved

@@ -83,7 +83,8 @@ impl World<'_> {
         note!(self, "core {core} drains");
         let here = &mut self.cores[usize::from(core)];
         here.is_draining = true;
-        here.shard.drain(now);
+        here.shard.begin_drain(now);
+        here.shard.drain(usize::MAX, now);
         for socket in &mut self.sockets {
             if socket.core == core && socket.place == Place::Open {
                 socket.is_unheard = true;

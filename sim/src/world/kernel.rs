@@ -218,7 +218,7 @@ impl World<'_> {
         self.tally.late_completions_for_reused_slots += u64::from(is_reused);
         let now = self.now;
         let shard = &mut self.cores[usize::from(core)].shard;
-        let before = (shard.stats().clone(), shard.holdings(), shard.has_work());
+        let before = (shard.stats().clone(), shard.holdings());
         let mut bytes = *b"\x88\x80\0\0\0\0";
         let flow = shard.handle_bytes(id, &mut bytes, now);
         let is_ignored = flow == Flow::Stream
@@ -229,7 +229,7 @@ impl World<'_> {
         shard.handle_end(id, now);
         shard.handle_failure(id, now);
         shard.handle_released(id);
-        if !is_ignored || before != (shard.stats().clone(), shard.holdings(), shard.has_work()) {
+        if !is_ignored || before != (shard.stats().clone(), shard.holdings()) {
             return broken("a late completion does not reach a slot's next connection", format!("{id:?}"));
         }
         self.after(core)

@@ -126,7 +126,7 @@ impl World<'_> {
         let before = self.refusals(core);
         let now = self.now;
         self.tally.steps += 1;
-        self.cores[usize::from(core)].shard.handle_envelope(envelope, now);
+        self.cores[usize::from(core)].shard.handle_envelope(CoreId(from), envelope, now);
         let refused = self.refused_since(core, before);
         match meaning {
             Some((client, ticket, text)) if text.kind == Kind::Join => {
@@ -183,15 +183,23 @@ impl World<'_> {
                 self.evict(core, |id, _| id == Some(*room));
                 Ok(None)
             }
-            Envelope::EvictOne { connection } => {
-                note!(self, "{from} to {core}: evict {connection:?}");
+            Envelope::EvictOne { connection, ticket } => {
+                note!(self, "{from} to {core}: evict {connection:?} {ticket:?}");
                 let evicted = owner(core, *connection);
+                let evicted = evicted.filter(|client| {
+                    let hearing = &self.sockets[*client as usize].hearing;
+                    ticket.is_none_or(|ticket| ticket == hearing.ticket)
+                });
                 self.evict(core, |_, client| Some(client) == evicted);
                 Ok(None)
             }
             Envelope::Leave { member, ticket } => {
                 let client = owner(member.core.0, member.connection);
                 note!(self, "{from} to {core}: {client:?} leaves its {ticket}");
+                Ok(None)
+            }
+            Envelope::Respawned { life } | Envelope::Welcome { life } => {
+                note!(self, "{from} to {core}: life {life}");
                 Ok(None)
             }
             Envelope::ToOne { .. } | Envelope::ToAll { .. } | Envelope::Everyone { .. } => Ok(None),

@@ -1,0 +1,173 @@
+//! A shard that fails and begins anew: what its peers' clients notice of it, and what outlives it.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod world;
+
+use engine::Holdings;
+use expect_test::{Expect, expect};
+use world::{Setup, World, run};
+
+fn check(script: &str, expected: &Expect) {
+    expected.assert_eq(&run(&two_cores(), script));
+}
+
+fn two_cores() -> Setup {
+    Setup { cores: 2, ..Setup::default() }
+}
+
+const PLAYING: &str = r#"
+    A connects on 0
+    A joins H0 u-A u-A
+    B connects on 1
+    B joins H0 u-B u-A
+    A {"type":"PLAY","roomCode":"H0","audioUrl":"x.mp3","duration":90}
+    A ready H0
+    B ready H0
+"#;
+
+#[test]
+fn members_on_other_cores_stay_and_hear_where_their_room_is() {
+    let mut world = World::new(&two_cores());
+    PLAYING.lines().map(str::trim).filter(|line| !line.is_empty()).for_each(|line| world.step(line));
+    world.step("wait 10000");
+    world.step("keep 0");
+    world.step("wait 2000");
+    world.log.clear();
+    world.step("respawn 0");
+    world.step(r#"B {"type":"SEEK","roomCode":"H0","seekPositionMs":60000}"#);
+    world.step("wait 300");
+    world.step(r#"B {"type":"sync_check","roomCode":"H0","clientPosition":0}"#);
+    expect![[r#"
+        12000 B PLAY_SYNC audioUrl:x.mp3, duration:90, playbackPosition:11100, masterClockMs:12700, masterClockLatencyMs:0, isPlaying:true
+        12000 B SEEK seekPositionMs:60000, masterClockMs:12300, seekDelayMs:300
+        12300 B RESYNC correctPositionMs:60000, masterClockMs:12300
+    "#]]
+    .assert_eq(&world.log);
+    assert_eq!(world.stats(0).rooms, 1);
+}
+
+#[test]
+fn a_room_that_was_not_kept_is_made_anew_by_those_who_are_still_in_it() {
+    check(
+        &format!("{PLAYING}\n wait 3000\n respawn 0\n C connects on 0\n C joins H0 u-C u-C"),
+        &expect![[r#"
+            0 A 101 on core 0
+            0 A joined roomCode:H0, wsId:<A>, hostUserId:u-A, isHost:true
+            0 A playback_state currentTrack:null, isPlaying:false, playbackPosition:0, duration:null
+            0 B 101 on core 1
+            0 A user_joined userId:u-B, wsId:3jiwbnbtji5ca, totalClients:2
+            0 B joined roomCode:H0, wsId:<B>, hostUserId:u-A, isHost:false
+            0 B playback_state currentTrack:null, isPlaying:false, playbackPosition:0, duration:null
+            0 A PREPARE_TRACK audioUrl:x.mp3, duration:90, checkId:<check1>
+            0 A device_health_check checkId:<check1>
+            0 B PREPARE_TRACK audioUrl:x.mp3, duration:90, checkId:<check1>
+            0 B device_health_check checkId:<check1>
+            0 B device_ready wsId:<A>
+            0 A PLAY audioUrl:x.mp3, duration:90, masterClockMs:1600, masterClockLatencyMs:0, startDelayMs:1600
+            0 A device_ready wsId:<B>
+            0 B PLAY audioUrl:x.mp3, duration:90, masterClockMs:1600, masterClockLatencyMs:0, startDelayMs:1600
+            0 B PLAY_SYNC audioUrl:x.mp3, duration:90, playbackPosition:-1600, masterClockMs:0, masterClockLatencyMs:0
+            3000 B playback_state currentTrack:null, isPlaying:false, playbackPosition:0, duration:null
+            3000 C 101 on core 0
+            3000 C joined roomCode:H0, wsId:<C>, hostUserId:u-C, isHost:true
+            3000 C playback_state currentTrack:null, isPlaying:false, playbackPosition:0, duration:null
+            3000 B user_joined userId:u-C, wsId:<C>, totalClients:2
+        "#]],
+    );
+}
+
+#[test]
+fn who_asked_to_join_meanwhile_is_let_in() {
+    check(
+        r#"
+        B connects on 1
+        stall 0
+        B joins H0 u-B u-B
+        respawn 0
+        unstall 0
+        B {"type":"get_playback_state","roomCode":"H0"}
+        "#,
+        &expect![[r#"
+            0 B 101 on core 1
+            0 B joined roomCode:H0, wsId:<B>, hostUserId:u-B, isHost:true
+            0 B playback_state currentTrack:null, isPlaying:false, playbackPosition:0, duration:null
+            0 B playback_state currentTrack:null, isPlaying:false, playbackPosition:0, duration:null
+        "#]],
+    );
+}
+
+#[test]
+fn members_whose_sockets_are_gone_leave_their_rooms_elsewhere() {
+    check(
+        r#"
+        A connects on 0
+        A joins H1 u-A u-A
+        B connects on 1
+        B joins H1 u-B u-A
+        respawn 0
+        B {"type":"PAUSE","roomCode":"H1"}
+        "#,
+        &expect![[r#"
+            0 A 101 on core 0
+            0 A joined roomCode:H1, wsId:<A>, hostUserId:u-A, isHost:true
+            0 A playback_state currentTrack:null, isPlaying:false, playbackPosition:0, duration:null
+            0 B 101 on core 1
+            0 B joined roomCode:H1, wsId:<B>, hostUserId:u-A, isHost:false
+            0 B playback_state currentTrack:null, isPlaying:false, playbackPosition:0, duration:null
+            0 A user_joined userId:u-B, wsId:<B>, totalClients:2
+            0 B user_left userId:u-A, wsId:<A>, totalClients:1
+            0 B PAUSE pausedAtMs:0, masterClockMs:0
+        "#]],
+    );
+}
+
+#[test]
+fn both_may_fail_and_fail_again() {
+    let mut world = World::new(&Setup { cores: 3, ..Setup::default() });
+    for step in ["A connects on 2", "A joins H0 u-A u-A", "B connects on 2", "B joins H1 u-B u-B"] {
+        world.step(step);
+    }
+    for step in
+        ["stall 0", "stall 1", "respawn 0", "respawn 1", "respawn 0", "unstall 1", "respawn 1", "unstall 0"]
+    {
+        world.step(step);
+    }
+    world.log.clear();
+    for (name, room) in [("A", "H0"), ("B", "H1")] {
+        world.step(&format!(r#"{name} {{"type":"SEEK","roomCode":"{room}","seekPositionMs":1}}"#));
+    }
+    let seeks = world.log.lines().filter(|line| line.contains("SEEK")).count();
+    assert_eq!(seeks, 2, "{}", world.log);
+    for name in ["A", "B"] {
+        world.step(&format!("{name} ends"));
+    }
+    for shard in &world.shards {
+        assert_eq!(shard.holdings(), Holdings::default());
+    }
+}
+
+#[test]
+fn a_restored_room_that_nobody_joins_goes_after_two_minutes() {
+    let mut world = World::new(&two_cores());
+    PLAYING.lines().map(str::trim).filter(|line| !line.is_empty()).for_each(|line| world.step(line));
+    for step in ["keep 0", "B ends", "respawn 0", "wait 119000"] {
+        world.step(step);
+    }
+    assert_eq!(world.stats(0).rooms, 1);
+    world.step("wait 1001");
+    assert_eq!(world.stats(0).rooms, 0);
+    assert_eq!(world.shards[0].holdings(), Holdings::default());
+}
+
+#[test]
+fn a_restored_room_that_someone_joins_stays() {
+    let mut world = World::new(&two_cores());
+    PLAYING.lines().map(str::trim).filter(|line| !line.is_empty()).for_each(|line| world.step(line));
+    for step in ["keep 0", "B ends", "respawn 0", "wait 100000", "C connects on 0", "C joins H0 u-C u-C"] {
+        world.step(step);
+    }
+    world.step("wait 60000");
+    assert_eq!(world.stats(0).rooms, 1);
+    assert!(world.log.contains("C PLAY_SYNC"), "{}", world.log);
+}

@@ -1,0 +1,4 @@
+//! `properties::snapshot` under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| properties::snapshot(bytes));

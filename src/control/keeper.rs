@@ -1,0 +1,149 @@
+//! Keeps the rooms on disk: what shards hand over, and how the last write went.
+
+use super::within;
+use crate::backup::{self, Store, Written};
+use crate::clock::Clock;
+use crate::server::Running;
+use engine::snapshot::Slice;
+use glommio::timer::Timer;
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tracing::{info, warn};
+
+/// A shard that does not hand its rooms over in this time is not waited for: what it last handed over is written.
+const ANSWER_TIME: Duration = Duration::from_millis(500);
+/// A write that fails goes on failing: it is said once in this time.
+const FAILURE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The rooms of all shards, and where they are written.
+pub struct Keeper {
+    store: RefCell<Option<Store>>,
+    clock: Clock,
+    interval: Duration,
+    /// What each shard last handed over, by core.
+    slices: RefCell<Vec<Arc<Slice>>>,
+    /// What is on the disk is not what there is, as a write has failed.
+    is_behind: Cell<bool>,
+    said: Cell<Option<Instant>>,
+    status: RefCell<Status>,
+}
+
+/// How it stands with the snapshots.
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    /// The newest one, when it was written, and how long that took.
+    pub written: Option<(Written, Instant, Duration)>,
+    /// Writes that failed.
+    pub failures: u64,
+    /// Why the newest one failed, if it did.
+    pub error: Option<String>,
+}
+
+impl Keeper {
+    /// Nothing is kept without a store.
+    pub fn new(store: Option<Store>, clock: Clock, interval: Duration, cores: usize) -> Keeper {
+        Keeper {
+            store: RefCell::new(store),
+            clock,
+            interval,
+            slices: RefCell::new(vec![Arc::default(); cores]),
+            is_behind: Cell::new(false),
+            said: Cell::new(None),
+            status: RefCell::new(Status::default()),
+        }
+    }
+
+    /// Rooms are kept.
+    pub fn is_on(&self) -> bool {
+        self.store.borrow().is_some()
+    }
+
+    /// How it stands.
+    pub fn status(&self) -> Status {
+        self.status.borrow().clone()
+    }
+
+    /// Writes a snapshot at each interval, if anything has changed. For ever.
+    pub async fn keep(&self, running: &Running) {
+        if !self.is_on() {
+            return;
+        }
+        loop {
+            Timer::new(self.interval).await;
+            if self.gather(running).await || self.is_behind.get() {
+                self.write().await;
+            }
+        }
+    }
+
+    /// Writes what the shards have now.
+    pub async fn save(&self, running: &Running) {
+        if self.is_on() && (self.gather(running).await || self.is_behind.get()) {
+            self.write().await;
+        }
+    }
+
+    /// Writes what the shards had at their end.
+    pub async fn save_last(&self, slices: Vec<Arc<Slice>>) {
+        if self.is_on() {
+            *self.slices.borrow_mut() = slices;
+            self.write().await;
+        }
+    }
+
+    /// Takes the shards' rooms; true if anything has changed.
+    async fn gather(&self, running: &Running) -> bool {
+        let mut has_changed = false;
+        for (core, answer) in running.keep().into_iter().enumerate() {
+            // A shard that has ended has no answer, and one that is stuck none in time.
+            if let Some(Ok(Some(slice))) = within(ANSWER_TIME, answer).await {
+                self.slices.borrow_mut()[core] = slice;
+                has_changed = true;
+            }
+        }
+        has_changed
+    }
+
+    async fn write(&self) {
+        let Some((folder, generation)) = self
+            .store
+            .borrow_mut()
+            .as_mut()
+            .map(|store| (store.folder().to_owned(), store.next_generation()))
+        else {
+            return;
+        };
+        let (clock, slices) = (self.clock, self.slices.borrow().clone());
+        let started = Instant::now();
+        self.is_behind.set(true);
+        // The disk may take its time; the control core has others to listen to.
+        let result = glommio::executor()
+            .spawn_blocking(move || backup::write(&folder, generation, &clock, &slices))
+            .await;
+        self.note(result, started);
+    }
+
+    fn note(&self, result: io::Result<Written>, started: Instant) {
+        let mut status = self.status.borrow_mut();
+        match result {
+            Ok(written) => {
+                self.is_behind.set(false);
+                if status.error.take().is_some() {
+                    info!("rooms are kept again");
+                    self.said.set(None);
+                }
+                status.written = Some((written, Instant::now(), started.elapsed()));
+            }
+            Err(error) => {
+                status.failures += 1;
+                if self.said.get().is_none_or(|said| said.elapsed() >= FAILURE_INTERVAL) {
+                    self.said.set(Some(Instant::now()));
+                    warn!("rooms cannot be kept: {error}; serving goes on, and the next try may succeed");
+                }
+                status.error = Some(error.to_string());
+            }
+        }
+    }
+}
