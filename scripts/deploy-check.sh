@@ -103,12 +103,27 @@ check_prometheus() {
     has "$promtool" || { skip "alerts.yml: no promtool (Debian: prometheus)"; return; }
     expect "alerts.yml: promtool check rules" "$promtool" check rules deploy/alerts.yml
     expect "alerts.yml: each alert fires when it should and not else" "$promtool" test rules deploy/alerts.test.yml
+    has python3 || { skip "grafana.json's queries: no python3"; return; }
+    # As rules, since promtool checks those; JSON strings are YAML's.
+    python3 - > "$work/queries.yml" << 'END'
+import json
+print("groups: [{name: dashboard, rules: [")
+for panel in json.load(open("deploy/grafana.json"))["panels"]:
+    for target in panel.get("targets", []):
+        query = target["expr"].replace("$__rate_interval", "1m")
+        print("{record: a, labels: {panel: '%d%s'}, expr: %s}," % (panel["id"], target["refId"], json.dumps(query)))
+print("]}]")
+END
+    expect "grafana.json: promtool reads every query" "$promtool" check rules "$work/queries.yml"
 }
 
 check_metrics() {
     [ -e docs/metrics.md ] || { skip "names of metrics: no docs/metrics.md"; return; }
     local unknown=
-    for name in $(grep -rhoE '\bdownbeat_[a-z0-9_]+' deploy/grafana.json deploy/alerts.yml docs/operations.md | sort -u); do
+    local files=(deploy/grafana.json deploy/alerts.yml docs/operations.md) names reasons
+    names=$(grep -hoE '\bdownbeat_[a-z0-9_]+' "${files[@]}")
+    reasons=$(grep -hoE 'reason=~?\\?"[a-z0-9_|]+' "${files[@]}" | sed 's/.*"//' | tr '|' '\n')
+    for name in $(printf '%s\n' "$names" "$reasons" | sort -u); do
         # A histogram's series have its name and an ending.
         grep -qE "\b${name%_bucket}\b" docs/metrics.md || unknown+=" $name"
     done
@@ -140,7 +155,9 @@ check_restrictions() {
     [ -x "$binary" ] || { skip "the unit's restrictions: no $binary"; return; }
     local files=$(ulimit -Hn)
     [ "$files" = unlimited ] && files=1048576
-    serves "the server serves as nobody without a capability, with $files descriptors and 8 MiB to lock" \
+    # Where nobody may read it: a checkout can be in a folder that is its owner's alone.
+    chmod 755 "$work" && install -m 0755 "$binary" "$work/downbeat"
+    binary=$work/downbeat serves "the server serves as nobody without a capability, with $files descriptors, 8 MiB to lock" \
         prlimit --nofile="$files" --memlock=8388608 \
         setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all --bounding-set=-all --no-new-privs
 }
@@ -148,13 +165,13 @@ check_restrictions() {
 check_health() {
     [ -x "$binary" ] || { skip "healthcheck.sh: no $binary"; return; }
     "$binary" --help 2> /dev/null | grep -q -- '--admin ' || { skip "healthcheck.sh: $binary has no admin port"; return; }
-    start env DOWNBEAT_ADMIN=127.0.0.1:0
+    start env ADMIN=0
     local address
     address=$(sed -n 's|^ *admin *http://\([^ ]*\).*|\1|p' "$work/log")
-    expect "healthcheck.sh: a server that lives is healthy" env DOWNBEAT_ADMIN="$address" deploy/healthcheck.sh
-    expect "healthcheck.sh: and ready" env DOWNBEAT_ADMIN="$address" deploy/healthcheck.sh /readyz
+    expect "healthcheck.sh: a server that lives is healthy" env ADMIN="$address" deploy/healthcheck.sh
+    expect "healthcheck.sh: and ready" env ADMIN="$address" deploy/healthcheck.sh /readyz
     stop
-    if DOWNBEAT_ADMIN=$address deploy/healthcheck.sh 2> /dev/null; then
+    if ADMIN=$address deploy/healthcheck.sh 2> /dev/null; then
         wrong "healthcheck.sh: a server that has ended is healthy"
     else
         ok "healthcheck.sh: a server that has ended is not healthy"
