@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Boots a systemd of its own, in a container over this machine's files, and runs deploy/downbeat.service in it as it is: is
 # the server ready, held by every restriction, does the supervisor mend a kill -9, does the watchdog end a server that
-# hangs, does a stop end well? Some 40 s. Needs root, overlayfs, nsenter and systemd-nspawn (Debian: systemd-container);
+# hangs, does a stop end well? Half a minute. Needs root, overlayfs, nsenter and systemd-nspawn (Debian: systemd-container);
 # exit status 77 without them. Nothing of it stays on the machine.
 #
 # BINARY=path/to/downbeat, NSPAWN=path/to/systemd-nspawn.
@@ -18,7 +18,8 @@ command -v nsenter > /dev/null || lacks "no nsenter"
 work=$(mktemp -d)
 container=
 clean() {
-    [ -z "$container" ] || { kill "$container" 2> /dev/null && wait "$container"; } || true
+    # All of a process namespace ends with its first process.
+    [ -z "$container" ] || { kill -KILL "$(pgrep -P "$container")" && wait "$container"; } 2> /dev/null || true
     umount -l "$work/root" "$work" 2> /dev/null || true
     rmdir "$work"
 }
@@ -32,7 +33,7 @@ port=$((20000 + RANDOM % 10000))
 install -m 0755 "$binary" "$root/usr/local/bin/downbeat"
 install -m 0644 deploy/downbeat.service "$root/etc/systemd/system/"
 install -m 0644 deploy/sysusers.d/downbeat.conf "$root/usr/lib/sysusers.d/"
-systemd-sysusers --root="$root" downbeat.conf
+systemd-sysusers --root="$root" downbeat.conf > /dev/null
 install -d "$root/etc/downbeat" "$root/etc/systemd/system/downbeat.service.d"
 printf '%s\n' HOST=127.0.0.1 "PORT=$port" CLUSTER_WORKERS=2 "ADMIN=$((port + 1))" > "$root/etc/downbeat/environment"
 # What this machine allows, if it is less than the unit asks for.
@@ -41,7 +42,7 @@ printf '%s\n' '[Service]' "LimitNOFILE=$(ulimit -Hn)" "LimitMEMLOCK=$(($(ulimit 
 printf '%s\n' '[Unit]' 'Requires=downbeat.service' > "$root/etc/systemd/system/only.target"
 find "$root/etc/systemd/system" -name '*.wants' -prune -exec rm -r {} +
 
-SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=$([ "$(stat -fc %T /sys/fs/cgroup)" = cgroup2fs ] && echo 1 || echo 0) \
+SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 \
     "$nspawn" -D "$root" --register=no --keep-unit --console=pipe --boot -- --unit=only.target < /dev/null \
     > "$work/console" 2>&1 &
 container=$!
