@@ -37,6 +37,15 @@ step "transcripts against the release binary"
 cargo build --release --quiet --bins
 scripts/transcripts.sh
 
+step "deploy/: the unit, the seccomp profile with the release binary under it, alerts, dashboard"
+status=0
+scripts/deploy-check.sh || status=$?
+case $status in
+    0) ;;
+    77) skipped+=("deploy/") ;;
+    *) exit 1 ;;
+esac
+
 step "Autobahn's fuzzing client against the release binary"
 status=0
 scripts/autobahn.sh || status=$?
