@@ -67,7 +67,7 @@ export async function startMock(given = {}) {
   const rooms = makeRooms(options, dice, 'u1');
   const streams = new Set();
   // What a test changes while the page looks.
-  const control = { silent: false, drain: null, snapshotError: options.hostile ? HOSTILE.error : null, ringTrouble: options.cores > 1, unanswering: null, refuseDrain: false, asked: [] };
+  const control = { silent: false, drain: null, snapshotError: options.hostile ? HOSTILE.error : null, ringTrouble: options.cores > 1 && !options.quiet, unanswering: null, refuseDrain: false, asked: [] };
   const started = Date.now() - options.uptime_s * 1000;
   let step = options.history;
 
