@@ -23,7 +23,7 @@ export const HOSTILE = {
     '__proto__',
     '..',
   ],
-  users: ['<b onmouseover="window.pwned=5">bold</b>', '{{constructor.constructor("window.pwned=6")()}}', '\u202eresu', 'constructor', `u${'M'.repeat(200)}`],
+  users: ['<b onmouseover="window.pwned=5">bold</b>', '{{constructor.constructor("window.pwned=6")()}}', '\u202eresu', 'constructor', `u${'M'.repeat(200)}`, 7, null, { toString: 1, valueOf: '<i>' }, ['<u>']],
   track: 'javascript:window.pwned=7//<img src=x onerror=window.pwned=8>',
   error: '</script><script>window.pwned=9</script> No space left on device',
 };
