@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Everything that CI checks beyond `cargo test --workspace`: form, lints, documentation, and the recorded
 # sessions and Autobahn's fuzzing client against the release binary, what it costs against its budget. Needs Rust;
-# installs valgrind and strace for the last, if it may, and Autobahn where there is a CPython 2.7. Takes some minutes.
+# installs valgrind and strace for the last, if it may, Autobahn where there is a CPython 2.7, and playwright-core and Chromium
+# for the dashboard where there is Node. Takes some minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -52,6 +53,15 @@ scripts/autobahn.sh || status=$?
 case $status in
     0) ;;
     77) skipped+=("Autobahn's fuzzing client") ;;
+    *) exit 1 ;;
+esac
+
+step "the dashboard in headless Chromium"
+status=0
+scripts/dashboard-test.sh || status=$?
+case $status in
+    0) ;;
+    77) skipped+=("the dashboard's tests") ;;
     *) exit 1 ;;
 esac
 
