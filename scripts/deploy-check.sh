@@ -5,7 +5,7 @@
 #
 # BINARY=path/to/downbeat, PROMTOOL=path/to/promtool.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 binary=${BINARY:-target/release/downbeat}
 promtool=${PROMTOOL:-promtool}
 # The unit's exposure by `systemd-analyze security`, times ten. It serves the whole internet (0.2), and its child may
@@ -29,7 +29,12 @@ has() { command -v "$1" > /dev/null; }
 expect() {
     local what=$1
     shift
-    if "$@" > "$work/said" 2>&1; then ok "$what"; else wrong "$what" && sed 's/^/    /' "$work/said"; fi
+    if "$@" > "$work/said" 2>&1; then
+        ok "$what"
+    else
+        wrong "$what"
+        sed 's/^/    /' "$work/said"
+    fi
 }
 
 # A server on a free port, started by the words given; $port, $server and $work/log are its own.
@@ -65,7 +70,12 @@ upgrades() {
 serves() {
     local what=$1
     shift
-    if start "$@" && upgrades && stop; then ok "$what"; else wrong "$what" && sed 's/^/    /' "$work/log"; fi
+    if start "$@" && upgrades && stop; then
+        ok "$what"
+    else
+        wrong "$what"
+        sed 's/^/    /' "$work/log"
+    fi
 }
 
 check_json() {
@@ -96,7 +106,7 @@ check_sysctl() {
     while read -r name _; do
         [ -e "/proc/sys/${name//./\/}" ] || missing+=" $name"
     done < <(grep -E '^[a-z]' deploy/sysctl.d/90-downbeat.conf)
-    [ -z "$missing" ] && ok "sysctl.d: this kernel has every key" || wrong "sysctl.d: this kernel has no$missing"
+    if [ -z "$missing" ]; then ok "sysctl.d: this kernel has every key"; else wrong "sysctl.d: this kernel has no$missing"; fi
 }
 
 check_prometheus() {
@@ -127,7 +137,7 @@ check_metrics() {
         # A histogram's series have its name and an ending.
         grep -qE "\b${name%_bucket}\b" docs/metrics.md || unknown+=" $name"
     done
-    [ -z "$unknown" ] && ok "every metric is one of docs/metrics.md" || wrong "not in docs/metrics.md:$unknown"
+    if [ -z "$unknown" ]; then ok "every metric is one of docs/metrics.md"; else wrong "not in docs/metrics.md:$unknown"; fi
 }
 
 check_seccomp() {
@@ -135,30 +145,40 @@ check_seccomp() {
     expect "seccomp.json is what scripts/seccomp-profile.py writes" scripts/seccomp-profile.py --check
     local status=0
     scripts/under-seccomp.py deploy/seccomp.json true 2> "$work/said" || status=$?
-    [ $status != 77 ] || { skip "seccomp.json in the kernel: no libseccomp"; return; }
-    [ $status = 0 ] && ok "seccomp.json: libseccomp compiles it, the kernel takes it" ||
-        { wrong "seccomp.json cannot be loaded"; cat "$work/said"; return; }
+    case $status in
+        0) ok "seccomp.json: libseccomp compiles it, the kernel takes it" ;;
+        77) skip "seccomp.json in the kernel: no libseccomp" && return ;;
+        *) wrong "seccomp.json cannot be loaded" && sed 's/^/    /' "$work/said" && return ;;
+    esac
     [ -x "$binary" ] || { skip "the server under seccomp.json: no $binary"; return; }
     serves "the server serves under seccomp.json" scripts/under-seccomp.py deploy/seccomp.json
     start scripts/under-seccomp.py --without io_uring_setup,io_uring_enter,io_uring_register deploy/seccomp.json
     wait "$server"
     status=$?
     server=
-    [ $status = 78 ] && grep -q 'seccomp' "$work/log" && ok "without io_uring it exits 78 and says: $(tail -n 1 "$work/log")" ||
-        { wrong "without io_uring it exits $status and says no remedy"; sed 's/^/    /' "$work/log"; }
+    if [ $status = 78 ] && grep -q seccomp "$work/log"; then
+        ok "without io_uring it exits 78 and says: $(tail -n 1 "$work/log")"
+    else
+        wrong "without io_uring it exits $status and says no remedy"
+        sed 's/^/    /' "$work/log"
+    fi
 }
 
-# The unit's restrictions, as far as they can be had without a service manager: its memory and descriptor limits, no
-# capability, no way to new ones, a user that owns nothing, and only what a read-only, device-free container allows.
+# The unit's restrictions, as far as they can be had without a service manager: limits, no capability, no way to new ones, a
+# user that owns nothing. scripts/unit-boot.sh has all of them.
 check_restrictions() {
-    has setpriv && has prlimit && [ "$(id -u)" = 0 ] || { skip "the unit's restrictions: not root, or no setpriv"; return; }
+    if ! has setpriv || ! has prlimit || [ "$(id -u)" != 0 ]; then
+        skip "the unit's restrictions: not root, or no setpriv"
+        return
+    fi
     [ -x "$binary" ] || { skip "the unit's restrictions: no $binary"; return; }
-    local files=$(ulimit -Hn)
-    [ "$files" = unlimited ] && files=1048576
+    local descriptors
+    descriptors=$(ulimit -Hn)
+    [ "$descriptors" != unlimited ] || descriptors=1048576
     # Where nobody may read it: a checkout can be in a folder that is its owner's alone.
     chmod 755 "$work" && install -m 0755 "$binary" "$work/downbeat"
-    binary=$work/downbeat serves "the server serves as nobody without a capability, with $files descriptors, 8 MiB to lock" \
-        prlimit --nofile="$files" --memlock=8388608 \
+    binary=$work/downbeat serves "the server serves as nobody without a capability, with $descriptors descriptors, 8 MiB to lock" \
+        prlimit --nofile="$descriptors" --memlock=8388608 \
         setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all --bounding-set=-all --no-new-privs
 }
 
