@@ -5,7 +5,7 @@
 
 mod settings;
 
-use clap::{Arg, ArgMatches, Command as Clap};
+use clap::{Arg, ArgAction, ArgMatches, Command as Clap};
 use engine::{App, Authz, Limits};
 use settings::{SETTINGS, Setting};
 use std::collections::HashMap;
@@ -189,6 +189,13 @@ impl Config {
 pub enum Command {
     /// Serve.
     Serve(Box<Config>),
+    /// Look whether this host can serve, and be done.
+    Check {
+        /// What would be served.
+        config: Box<Config>,
+        /// As JSON.
+        json: bool,
+    },
     /// Print and be done: help, version, the effective configuration.
     Print(String),
 }
@@ -254,6 +261,7 @@ pub fn parse(sources: &Sources<'_>) -> Result<Command, Exit> {
     let (config, origins) = merge(sources, chosen)?;
     Ok(match matches.subcommand_name() {
         Some("config") => Command::Print(effective(&config, &origins)),
+        Some("check") => Command::Check { config: Box::new(config), json: chosen.get_flag("json") },
         _ => Command::Serve(Box::new(config)),
     })
 }
@@ -287,7 +295,13 @@ fn command_line() -> Clap {
         .after_help("A flag wins over the environment, the environment over the file, the file over the default.\nSIGTERM or Ctrl-C closes every connection with 1001 and exits 0.")
         .args_override_self(true)
         .args(arguments.clone())
-        .subcommand(Clap::new("config").about("Print the effective configuration as a TOML file").args(arguments))
+        .subcommand(Clap::new("config").about("Print the effective configuration as a TOML file").args(&arguments))
+        .subcommand(
+            Clap::new("check")
+                .about("Look whether this host can serve, say what is missing and what to do; exit 78 if anything is")
+                .arg(Arg::new("json").long("json").help("As JSON").action(ArgAction::SetTrue))
+                .args(arguments),
+        )
         .disable_help_subcommand(true)
 }
 

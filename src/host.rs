@@ -85,7 +85,19 @@ fn sysctl(name: &str) -> Option<String> {
     std::fs::read_to_string(format!("/proc/sys/{name}")).ok().map(|text| text.trim().to_owned())
 }
 
-fn sysctl_number(name: &str) -> Option<u64> {
+/// RLIMIT_MEMLOCK, if there is one.
+pub fn locked_memory_max() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Memlock).current
+}
+
+/// The process is under a seccomp filter.
+pub fn is_filtered() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status.lines().find_map(|line| line.strip_prefix("Seccomp:")).is_some_and(|mode| mode.trim() != "0")
+}
+
+/// A number of the kernel's settings.
+pub fn sysctl_number(name: &str) -> Option<u64> {
     sysctl(name)?.parse().ok()
 }
 
@@ -93,6 +105,11 @@ impl Host {
     /// Connections that the descriptor limit allows.
     pub fn connections_by_descriptors(&self) -> u64 {
         self.descriptors_max.saturating_sub(RESERVED + RESERVED_PER_CORE * self.cores).max(1)
+    }
+
+    /// Descriptors that so many connections need.
+    pub fn descriptors_for(&self, connections: u64) -> u64 {
+        connections + RESERVED + RESERVED_PER_CORE * self.cores
     }
 
     /// The limit in force: as set, but no more than descriptors allow.
@@ -114,7 +131,7 @@ pub fn advice(host: &Host, config: &Config) -> Vec<String> {
     let allowed = host.connections_by_descriptors();
     let wished = config.connections_max.map_or(CONNECTIONS_WISHED, |set| set as u64);
     if allowed < wished {
-        let limit = wished + RESERVED + RESERVED_PER_CORE * host.cores;
+        let limit = host.descriptors_for(wished);
         advice.push(format!(
             "RLIMIT_NOFILE {} allows {allowed} connections: `ulimit -Hn {limit}`, systemd: LimitNOFILE={limit}",
             host.descriptors_max

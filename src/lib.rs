@@ -7,6 +7,7 @@
 pub mod admission;
 pub mod backup;
 pub mod banner;
+pub mod check;
 pub mod clock;
 pub mod config;
 pub mod control;

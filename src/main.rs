@@ -4,11 +4,12 @@
 //! host that cannot run it, 143 if a second signal has cut a stop short.
 
 use downbeat::backup::Store;
+use downbeat::check::remedy;
 use downbeat::clock::Clock;
 use downbeat::config::{self, Command, Config};
 use downbeat::control::{Events, Keeper};
 use downbeat::server::Listeners;
-use downbeat::{banner, host, log, server, supervisor};
+use downbeat::{banner, check, host, log, server, supervisor};
 use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
             let _ = std::io::stdout().write_all(text.as_bytes());
             0
         }
+        Ok(Command::Check { config, json }) => check(&config, json),
         Ok(Command::Serve(config)) => run(&config).unwrap_or_else(|error| {
             say_plainly(&format!("downbeat: {error}"));
             EXIT_CONFIG
@@ -38,6 +40,22 @@ fn main() -> ExitCode {
         }
     };
     ExitCode::from(status)
+}
+
+/// 0 if this host can serve.
+fn check(config: &Config, is_json: bool) -> u8 {
+    let facts = match check::look(config) {
+        Ok(facts) => facts,
+        Err(error) => {
+            say_plainly(&format!("downbeat: cannot look: {error}"));
+            return EXIT_CONFIG;
+        }
+    };
+    let findings = check::findings(&facts, config);
+    let advice = host::advice(&facts.host, config);
+    let text = if is_json { check::json(&findings, &advice) } else { check::text(&findings, &advice) };
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    if findings.iter().all(|finding| finding.ok) { 0 } else { EXIT_CONFIG }
 }
 
 fn run(config: &Config) -> Result<u8, Box<dyn Error>> {
@@ -51,6 +69,9 @@ fn run(config: &Config) -> Result<u8, Box<dyn Error>> {
 
 fn serve(config: &Config, listeners: Listeners) -> Result<u8, Box<dyn Error>> {
     let host = host::read(config.cores)?;
+    if let Some(line) = remedy::kernel(&host.kernel) {
+        return Err(line.into());
+    }
     let mut config = config.clone();
     config.limits.outboxes_bytes_max = host.outboxes_bytes_max(&config);
     let config = &config;

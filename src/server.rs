@@ -5,6 +5,7 @@
 
 use crate::admission::Admission;
 use crate::backup::Restored;
+use crate::check::remedy::{self, RingFacts};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::life::{self, Plan, ShardEnd};
@@ -12,7 +13,7 @@ use crate::listener;
 use crate::mesh::{Doorbell, Mesh};
 use crate::published::{Figures, Published};
 use crate::turn::{Command, Station};
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use engine::snapshot::Slice;
 use engine::{CoreId, Seed, Settings};
 use futures_channel::oneshot;
@@ -21,6 +22,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Locked memory of one executor's own rings, which a shard hardly uses.
 const EXECUTOR_IO_MEMORY_BYTES: usize = 64 * 1024;
@@ -41,6 +43,8 @@ struct RunningShard {
     executor: ExecutorJoinHandle<ShardEnd>,
 }
 
+/// Time in which a shard must have started.
+const START_TIME: Duration = Duration::from_secs(10);
 /// Commands that may wait for a shard.
 const COMMANDS_MAX: usize = 16;
 
@@ -185,11 +189,15 @@ pub fn start(
     drop(started);
     let running = Running { port, core_ports, shards, doorbells };
     for _ in 0..cores {
-        let start = starts.recv().unwrap_or_else(|_| Err(io::Error::other("its executor ended")));
-        if let Err(error) = start {
-            running.stop();
-            return Err(StartError(ring_refused(&error)));
-        }
+        let fault = match starts.recv_timeout(START_TIME) {
+            Ok(Ok(())) => continue,
+            Ok(Err(error)) => remedy::ring(&RingFacts::read(Some(error))),
+            Err(RecvTimeoutError::Disconnected) => remedy::ring(&RingFacts::of_executor(config)),
+            Err(RecvTimeoutError::Timeout) => Some("a shard does not start; see the kernel's log".to_owned()),
+        };
+        // Nobody waits for those that have started: the process is about to end.
+        running.end();
+        return Err(StartError(fault.unwrap_or_default()));
     }
     Ok(running)
 }
@@ -248,6 +256,12 @@ impl Running {
         self.doorbells[core].ring();
     }
 
+    /// Closes everything with 1001 at once.
+    fn end(&self) {
+        self.tell(|| Command::StopListening);
+        self.tell(|| Command::Drain { per_s: u32::MAX });
+    }
+
     /// Waits for the shards' end: their rooms, and what went wrong with them, if anything did.
     pub fn join(self) -> (Vec<Arc<Slice>>, Vec<String>) {
         let (mut slices, mut faults) = (Vec::new(), Vec::new());
@@ -266,24 +280,14 @@ impl Running {
 
     /// Closes everything with 1001 at once and waits for the end; what went wrong, if anything did.
     pub fn stop(self) -> Vec<String> {
-        self.tell(|| Command::StopListening);
-        self.tell(|| Command::Drain { per_s: u32::MAX });
+        self.end();
         self.join().1
     }
 }
 
 fn listen(config: &Config, port: u16, count: usize) -> Result<(Vec<OwnedFd>, u16), StartError> {
-    listener::listen(config.host, port, count, config.tcp).map_err(|error| {
-        let remedy = match error.kind() {
-            io::ErrorKind::AddrInUse => {
-                "another process listens there; stop it or choose another with --port"
-            }
-            io::ErrorKind::PermissionDenied => "ports below 1024 need CAP_NET_BIND_SERVICE",
-            io::ErrorKind::AddrNotAvailable => "this host does not have that address; see --host",
-            _ => "see --port and --host",
-        };
-        StartError(format!("cannot listen on port {port}: {error}; {remedy}"))
-    })
+    listener::listen(config.host, port, count, config.tcp)
+        .map_err(|error| StartError(remedy::listen(port, &error)))
 }
 
 /// With `port_per_core`, core i listens on port + i too; core 0 has the common port.
@@ -321,21 +325,4 @@ fn cpus() -> Result<Vec<core_affinity::CoreId>, StartError> {
         return Err(StartError("cannot read which CPUs this process may use".to_owned()));
     }
     Ok(cpus)
-}
-
-fn ring_refused(error: &io::Error) -> String {
-    if error.kind() == io::ErrorKind::Unsupported {
-        return format!("cannot set up io_uring: {error}");
-    }
-    let remedy = match error.raw_os_error() {
-        Some(libc::EPERM) => {
-            "io_uring is blocked: by kernel.io_uring_disabled (sysctl), or by the container's \
-            seccomp profile"
-        }
-        Some(libc::ENOSYS) => "this kernel has no io_uring; 6.1 is the oldest that will do",
-        Some(libc::EINVAL) => "this kernel's io_uring lacks a feature; 6.1 is the oldest that will do",
-        Some(libc::ENOMEM) => "raise RLIMIT_MEMLOCK (systemd: LimitMEMLOCK=) or lower --buffers",
-        _ => "see the kernel's log",
-    };
-    format!("cannot set up io_uring: {error}; {remedy}")
 }

@@ -88,12 +88,14 @@ fn borrowed<'fd>(number: RawFd) -> std::os::fd::BorrowedFd<'fd> {
 }
 
 fn start(descriptors: &str) -> io::Result<Child> {
-    // A group of its own: a terminal's Ctrl-C comes to us alone, and from us to it, once.
-    Command::new(env::current_exe()?)
-        .args(env::args_os().skip(1))
-        .env(LISTENERS, descriptors)
-        .process_group(0)
-        .spawn()
+    // This very program, also if its file was replaced or removed meanwhile.
+    let mut server = Command::new("/proc/self/exe");
+    let mut arguments = env::args_os();
+    if let Some(name) = arguments.next() {
+        server.arg0(name);
+    }
+    // A group of its own: a terminal's Ctrl-C comes to us alone, and from us to it, once. The server feeds the watchdog.
+    server.args(arguments).env(LISTENERS, descriptors).env_remove("WATCHDOG_PID").process_group(0).spawn()
 }
 
 fn pass_on(server: &Child, signal: i32) {
