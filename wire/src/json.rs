@@ -129,6 +129,11 @@ impl Json {
         Json(RawValue::NULL.to_owned())
     }
 
+    /// A string.
+    pub fn text(text: &str) -> Json {
+        Json(to_raw_value(text).expect("a string can be written"))
+    }
+
     /// The value's text.
     pub fn as_text(&self) -> &str {
         self.0.get()
