@@ -3,6 +3,7 @@
 //! It sleeps in its reactor until a byte comes through the pipe that signal handlers and ending shards write
 //! to. It talks to shards by channels and never blocks them.
 
+use crate::admin::{self, Facts, Port, Status};
 use crate::server::{Notice, Notify, Running};
 use futures_lite::AsyncReadExt;
 use glommio::net::UnixStream;
@@ -10,9 +11,11 @@ use glommio::{LocalExecutorBuilder, Placement};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::low_level::pipe;
+use std::cell::RefCell;
 use std::io::{self, Write};
 use std::os::fd::{FromRawFd, IntoRawFd};
 use std::os::unix::net::UnixStream as Pipe;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -34,6 +37,7 @@ pub struct Events {
 /// Bytes on the pipe that are no signal.
 const SHARD_ENDED: u8 = b'E';
 const ACCEPTS_FAIL: u8 = b'A';
+const DRAIN_ASKED: u8 = b'D';
 
 /// However often accepts fail, it is said once in this time.
 const ACCEPTS_FAIL_INTERVAL: Duration = Duration::from_secs(10);
@@ -66,9 +70,15 @@ impl Events {
         }))
     }
 
-    /// Waits for the first signal or failure, stops the server, and returns the exit status. `say` gets
-    /// lines for the operator.
-    pub fn supervise(self, running: Running, say: impl Fn(&str)) -> io::Result<u8> {
+    /// Serves the admin port, waits for the first signal or failure, stops the server, and returns the exit status.
+    /// `say` gets lines for the operator.
+    pub fn supervise(
+        self,
+        running: Running,
+        admin: Port,
+        facts: Facts,
+        say: impl Fn(&str),
+    ) -> io::Result<u8> {
         let executor = LocalExecutorBuilder::new(Placement::Unbound)
             .name("control")
             .io_memory(IO_MEMORY_BYTES)
@@ -76,7 +86,15 @@ impl Events {
             .make()
             .map_err(|error| io::Error::other(error.to_string()))?;
         let receiver = self.receiver;
+        let asked = self.sender.try_clone()?;
+        // A full pipe has a reason to end in it already.
+        let drain = move || drop((&asked).write(&[DRAIN_ASKED]));
+        let status = Rc::new(RefCell::new(Status::default()));
+        let shards = running.shards();
         let first = executor.run(async {
+            if let Port::On(listening) = admin {
+                glommio::spawn_local(admin::serve(listening, facts, shards, status, drain)).detach();
+            }
             // SAFETY: the descriptor is open, and `receiver` gives up its ownership.
             let mut events = unsafe { UnixStream::from_raw_fd(receiver.into_raw_fd()) };
             let mut accepts_failed: Option<Instant> = None;

@@ -3,6 +3,7 @@
 //! Exit status: 0 after an orderly stop, 64 for bad settings, 70 for a fault of the server's own, 78 for a
 //! host that cannot run it.
 
+use downbeat::admin::{self, Facts};
 use downbeat::config::{self, Command, Config};
 use downbeat::control::Events;
 use downbeat::{banner, host, server};
@@ -39,11 +40,14 @@ fn serve(config: &Config) -> Result<u8, Box<dyn std::error::Error>> {
     let mut config = config.clone();
     config.limits.outboxes_bytes_max = host.outboxes_bytes_max(&config);
     let config = &config;
+    let connections_max = host.connections_max(config);
+    let admin = admin::listen(&config.admin)?;
     let events = Events::new()?;
-    let running = server::start(config, host.connections_max(config), &events.notify()?)?;
-    let banner = banner::banner(config, &host, running.port(), running.core_ports());
+    let running = server::start(config, connections_max, &events.notify()?)?;
+    let banner = banner::banner(config, &host, running.port(), running.core_ports(), &admin);
     let _ = std::io::stdout().write_all(banner.as_bytes());
-    Ok(events.supervise(running, say)?)
+    let facts = Facts::new(config, running.port(), connections_max);
+    Ok(events.supervise(running, admin, facts, say)?)
 }
 
 fn say(line: &str) {

@@ -26,6 +26,9 @@ const EXECUTOR_IO_MEMORY_BYTES: usize = 64 * 1024;
 /// Entries of one executor's own rings.
 const EXECUTOR_RING_ENTRIES: usize = 8;
 
+/// Commands that wait for one shard: a drain, and two questions at most (`src/admin/ask.rs`).
+const COMMANDS_MAX: usize = 8;
+
 /// A server that listens.
 pub struct Running {
     port: u16,
@@ -35,9 +38,35 @@ pub struct Running {
 }
 
 struct RunningShard {
+    cpu: usize,
     commands: Sender<Command>,
     published: Arc<Published>,
     executor: ExecutorJoinHandle<ShardEnd>,
+}
+
+/// A shard as other threads reach it.
+#[derive(Clone)]
+pub struct ShardHandle {
+    /// The CPU that it is pinned to.
+    pub cpu: usize,
+    core: usize,
+    commands: Sender<Command>,
+    published: Arc<Published>,
+    doorbells: Arc<[Doorbell]>,
+}
+
+impl ShardHandle {
+    /// Says something to it and wakes it; false if it has ended, or is behind with what it was told before.
+    pub fn say(&self, command: Command) -> bool {
+        let is_sent = self.commands.try_send(command).is_ok();
+        self.doorbells[self.core].ring();
+        is_sent
+    }
+
+    /// Its newest figures.
+    pub fn figures(&self) -> Figures {
+        self.published.figures()
+    }
 }
 
 /// What a shard tells the control core without being asked.
@@ -98,7 +127,7 @@ pub fn start(config: &Config, connections_max: usize, notify: &Notify) -> Result
     let (started, starts) = bounded(cores);
     let mut shards = Vec::new();
     for (core, (listeners, mesh)) in listeners.into_iter().zip(meshes).enumerate() {
-        let (commands, command_receiver) = bounded(4);
+        let (commands, command_receiver) = bounded(COMMANDS_MAX);
         let published = Arc::new(Published::default());
         let plan = Plan {
             config: config.clone(),
@@ -129,7 +158,8 @@ pub fn start(config: &Config, connections_max: usize, notify: &Notify) -> Result
             .ring_depth(EXECUTOR_RING_ENTRIES)
             .spawn(move || async move { run_shard(plan) })
             .map_err(|error| StartError(format!("cannot start the executor of core {core}: {error}")))?;
-        shards.push(RunningShard { commands, published, executor });
+        let cpu = cpus[core % cpus.len()].id;
+        shards.push(RunningShard { cpu, commands, published, executor });
     }
     drop(started);
     let running = Running { port, core_ports, shards, doorbells };
@@ -157,6 +187,18 @@ impl Running {
     /// Each shard's newest figures.
     pub fn figures(&self) -> Vec<Figures> {
         self.shards.iter().map(|shard| shard.published.figures()).collect()
+    }
+
+    /// Its shards, for whoever asks them.
+    pub fn shards(&self) -> Vec<ShardHandle> {
+        let handle = |(core, shard): (usize, &RunningShard)| ShardHandle {
+            cpu: shard.cpu,
+            commands: shard.commands.clone(),
+            published: Arc::clone(&shard.published),
+            doorbells: Arc::clone(&self.doorbells),
+            core,
+        };
+        self.shards.iter().enumerate().map(handle).collect()
     }
 
     /// Asks every shard to close its connections with 1001 and end.

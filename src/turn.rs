@@ -5,15 +5,18 @@
 //! while the loop is parked in its own ring: nothing on a shard's executor may wait for it.
 
 mod crowd;
+mod reports;
 
 use crate::driver::Driver;
-use crate::mesh::{Batch, Mesh};
+use crate::mesh::{Batch, Mesh, MeshStats};
 use crate::published::Published;
 use crate::ring::Ring;
 use crate::server::{Notice, Notify};
 use crossbeam_channel::Receiver;
 use crowd::{Crowd, Waited};
-use engine::{CoreId, Moved};
+use engine::{CoreId, Moved, Now};
+use reports::Reports;
+pub use reports::{Answer, Measured, Question};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -33,10 +36,12 @@ const DRAIN_US_MAX: i64 = 1_200 * engine::time::MS;
 const TURNS_PER_PUBLICATION: u64 = 256;
 
 /// What the control core says to a shard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Command {
     /// Close everything with 1001, then end.
     Drain,
+    /// Answer.
+    Ask(Question),
 }
 
 /// One shard with all it needs to turn.
@@ -52,6 +57,8 @@ pub struct Core {
     /// Connections for each peer, by core.
     waiting: Vec<Vec<(OwnedFd, Moved)>>,
     crowd: Crowd,
+    reports: Reports,
+    mesh_stats: MeshStats,
     turns: u64,
     drain_until_us: Option<i64>,
     is_abandoned: bool,
@@ -78,6 +85,8 @@ impl Core {
             accepts_failed_told: 0,
             waiting: (0..cores).map(|_| Vec::new()).collect(),
             crowd: Crowd::default(),
+            reports: Reports::default(),
+            mesh_stats: MeshStats::default(),
             turns: 0,
             drain_until_us: None,
             is_abandoned: false,
@@ -92,11 +101,13 @@ impl Core {
 
     /// One turn, which waits if there is nothing to do; false after the last one of a drain.
     pub fn turn(&mut self) -> io::Result<bool> {
+        let began = self.driver.now();
         self.obey();
-        self.drain_inboxes();
-        self.gather()?;
+        let now = if self.drain_inboxes() { self.driver.now() } else { began };
+        self.gather(now)?;
         let now = self.driver.now();
         self.driver.handle_deadlines(now);
+        self.reports.go_on(&mut self.driver, now);
         self.settle()?;
         if self.is_finished() {
             self.publish();
@@ -107,7 +118,7 @@ impl Core {
         if self.turns.is_multiple_of(TURNS_PER_PUBLICATION) {
             self.publish();
         }
-        self.submit_or_park()?;
+        self.submit_or_park(began)?;
         Ok(true)
     }
 
@@ -120,6 +131,11 @@ impl Core {
                     self.driver.drain(now);
                 }
                 Command::Drain => {}
+                Command::Ask(question) => {
+                    let now = self.driver.now();
+                    self.publish();
+                    self.reports.answer(question, &mut self.driver, now);
+                }
             }
         }
     }
@@ -134,9 +150,11 @@ impl Core {
         self.driver.is_empty() && !self.driver.has_work()
     }
 
-    fn drain_inboxes(&mut self) {
-        for _ in 0..BATCHES_PER_TURN_MAX {
-            let Some(batch) = self.mesh.receive() else { return };
+    /// True if anything was there.
+    fn drain_inboxes(&mut self) -> bool {
+        for taken in 0..BATCHES_PER_TURN_MAX {
+            let Some(batch) = self.mesh.receive() else { return taken > 0 };
+            self.mesh_stats.batches_received += 1;
             let now = self.driver.now();
             for (fd, moved) in batch.connections {
                 self.driver.handle_moved(fd, moved, now);
@@ -145,12 +163,13 @@ impl Core {
                 self.driver.handle_envelope(envelope, now);
             }
         }
+        true
     }
 
     /// Reaps; and where many speak at once, waits for the others of them, since one more event before the
     /// fan-out saves a whole one after it.
-    fn gather(&mut self) -> io::Result<()> {
-        self.reap()?;
+    fn gather(&mut self, now: Now) -> io::Result<()> {
+        self.reap(now)?;
         let mut fan_out = self.driver.fan_out();
         let mut waited = Waited::default();
         while !self.driver.is_pressing()
@@ -159,7 +178,7 @@ impl Core {
             let asleep = Instant::now();
             self.ring.linger(wait.wanted, wait.time)?;
             waited.time += asleep.elapsed();
-            self.reap()?;
+            self.reap(self.driver.now())?;
             let before = std::mem::replace(&mut fan_out, self.driver.fan_out());
             if fan_out.events == before.events {
                 break;
@@ -172,9 +191,8 @@ impl Core {
 
     /// Takes completions until neither the queue nor the kernel has any, or the turn is full. This is what
     /// lets a broadcast's turn see all of its messages before it sends any.
-    fn reap(&mut self) -> io::Result<()> {
+    fn reap(&mut self, mut now: Now) -> io::Result<()> {
         let mut taken = 0;
-        let mut now = self.driver.now();
         let mut is_asked = false;
         while taken < COMPLETIONS_PER_TURN_MAX && !self.driver.is_pressing() {
             let Some(completion) = self.ring.reap() else {
@@ -232,6 +250,7 @@ impl Core {
             if self.has_parcels(peer) && self.mesh.has_room(peer) {
                 let envelopes = self.driver.shard().take_envelopes(peer);
                 let connections = std::mem::take(&mut self.waiting[usize::from(peer.0)]);
+                self.mesh_stats.batches_sent += 1;
                 if let Err(batch) = self.mesh.send(peer, Batch { envelopes, connections }) {
                     // The peer has ended: only a drain or a crash does that, and either ends us too.
                     drop(batch);
@@ -250,8 +269,10 @@ impl Core {
         self.driver.shard().has_envelopes(peer) || !self.waiting[usize::from(peer.0)].is_empty()
     }
 
-    fn submit_or_park(&mut self) -> io::Result<()> {
-        if self.driver.has_work() {
+    fn submit_or_park(&mut self, began: Now) -> io::Result<()> {
+        let now = self.driver.now();
+        self.reports.observe_turn(&mut self.driver, began, now);
+        if self.driver.has_work() || self.reports.has_work() {
             return if self.ring.has_queued() { self.ring.enter() } else { Ok(()) };
         }
         self.publish();
@@ -259,21 +280,21 @@ impl Core {
         let result = if !self.mesh.is_empty() || !self.commands.is_empty() {
             self.ring.enter()
         } else {
-            let timeout = self.sleep_max();
+            let timeout = self.sleep_max(now);
             self.ring.sleep(timeout)
         };
         self.mesh.doorbell().parked().wake();
         result
     }
 
-    fn sleep_max(&mut self) -> Option<Duration> {
+    fn sleep_max(&mut self, now: Now) -> Option<Duration> {
         // A full channel's room is announced by nothing, but its peer is at work: look again soon.
         const FULL_CHANNEL_RETRY: Duration = Duration::from_micros(100);
         if self.mesh.peers().any(|peer| self.has_parcels(peer)) {
             return Some(FULL_CHANNEL_RETRY);
         }
         let deadline_us = self.driver.next_deadline_us().into_iter().chain(self.drain_until_us).min()?;
-        let left_us = deadline_us - self.driver.now().master_us;
+        let left_us = deadline_us - now.master_us;
         Some(Duration::from_micros(left_us.max(0) as u64))
     }
 
@@ -284,6 +305,6 @@ impl Core {
             self.accepts_failed_told = driver.accepts_failed;
             (self.notify)(Notice::AcceptsFail);
         }
-        self.published.publish(self.driver.shard().stats(), &driver, &ring, self.turns);
+        self.published.publish(self.driver.shard().stats(), &driver, &ring, &self.mesh_stats, self.turns);
     }
 }

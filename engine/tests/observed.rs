@@ -237,7 +237,10 @@ fn a_page_has_the_largest_rooms_and_is_found_in_slices() {
     assert_eq!(page(shard, "", usize::MAX, now).0.rooms.len(), REPORTED_MAX);
     let (found, _) = page(shard, "cODE240", 100, now);
     assert_eq!(found.total, 11, "2400 to 2409, and 240");
-    assert_eq!((page(shard, "no such", 1, now).0, page(shard, "", 0, now).0.rooms.len()), (RoomsPage::default(), 0));
+    assert_eq!(
+        (page(shard, "no such", 1, now).0, page(shard, "", 0, now).0.rooms.len()),
+        (RoomsPage::default(), 0)
+    );
 }
 
 #[test]
@@ -268,6 +271,7 @@ fn a_home_knows_of_members_elsewhere_who_they_are_but_not_what_their_core_knows(
     let now = world.now;
     let reports: Vec<_> = world.shards.iter().filter_map(|shard| shard.report_room("R", now)).collect();
     let [report] = &reports[..] else { panic!("a room has one home") };
-    let known = report.members.iter().filter(|member| member.owed_bytes.is_some() && member.messages.is_some());
+    let known =
+        report.members.iter().filter(|member| member.owed_bytes.is_some() && member.messages.is_some());
     assert_eq!((report.members.len(), known.count()), (2, 1));
 }

@@ -6,7 +6,7 @@
 use super::Shard;
 use crate::connection::Membership;
 use crate::ids::ConnectionId;
-use crate::limits::{App, AUDIENCE_PROMPT_MAX, PLAYS_PENDING_MAX, RTTS_DUE_MAX};
+use crate::limits::{AUDIENCE_PROMPT_MAX, App, PLAYS_PENDING_MAX, RTTS_DUE_MAX};
 use crate::observed::{Observed, record};
 use crate::time::{Now, us};
 
