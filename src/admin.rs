@@ -54,6 +54,13 @@ pub struct Listening {
     token: Option<Secret>,
 }
 
+impl Listening {
+    /// Where it is.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
 /// Why the admin port cannot be as it was set: one line for the operator.
 #[derive(Debug)]
 pub struct PortError(String);
@@ -182,9 +189,5 @@ mod tests {
         let address = other.local_addr().unwrap().to_string();
         let refused = listen(&settings(&address, None)).unwrap_err().to_string();
         assert!(refused.contains(&address) && refused.contains("--admin off"), "{refused}");
-        // Whoever has the default port, be it this: there is a port, or a word on why there is none.
-        let _taken = TcpListener::bind(DEFAULT_ADDRESS);
-        let port = listen(&settings("auto", None)).unwrap().to_string();
-        assert_eq!(port, "off: 127.0.0.1:9600 is taken; --admin ADDRESS chooses another");
     }
 }
