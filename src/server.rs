@@ -56,6 +56,14 @@ pub struct ShardHandle {
 }
 
 impl ShardHandle {
+    /// A shard that nobody turns, and where what it is told ends.
+    #[cfg(test)]
+    pub fn deaf() -> (ShardHandle, Receiver<Command>) {
+        let (_, doorbells) = Mesh::new(1, 1).expect("a doorbell can be made");
+        let (commands, receiver) = bounded(COMMANDS_MAX);
+        (ShardHandle { cpu: 0, core: 0, commands, published: Arc::default(), doorbells }, receiver)
+    }
+
     /// Says something to it and wakes it; false if it has ended, or is behind with what it was told before.
     pub fn say(&self, command: Command) -> bool {
         let is_sent = self.commands.try_send(command).is_ok();

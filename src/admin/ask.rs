@@ -38,8 +38,8 @@ struct Shard {
     askers: Semaphore,
 }
 
-/// A question that is out.
-type Slot<T> = RefCell<Option<Receiver<T>>>;
+/// Where the answer to the question that is out will come, if one is.
+struct Slot<T>(RefCell<Option<Receiver<T>>>);
 
 /// What came of asking all shards about rooms.
 pub struct Replies<T> {
@@ -51,12 +51,8 @@ pub struct Replies<T> {
 
 impl Shards {
     pub fn new(handles: Vec<ShardHandle>) -> Shards {
-        let shard = |handle| Shard {
-            handle,
-            measuring: RefCell::default(),
-            asking: RefCell::default(),
-            askers: Semaphore::new(1),
-        };
+        let shard =
+            |handle| Shard { handle, measuring: Slot::new(), asking: Slot::new(), askers: Semaphore::new(1) };
         Shards { shards: handles.into_iter().map(shard).collect(), spares: RefCell::default() }
     }
 
@@ -159,45 +155,43 @@ impl Shards {
     }
 }
 
-trait Out<T> {
-    /// Puts a question out, unless one is. `say` sends it and says whether that went well.
-    fn ask(&self, say: impl FnOnce(Sender<T>) -> bool);
-    /// The answer to the question that is out, if it comes in time; if not, it stays out.
-    async fn answer(&self, until: Instant) -> Option<T>;
-    /// No question is out, or its answer has come and is dropped.
-    fn is_over(&self) -> bool;
-}
+impl<T> Slot<T> {
+    fn new() -> Slot<T> {
+        Slot(RefCell::new(None))
+    }
 
-impl<T> Out<T> for Slot<T> {
+    /// Puts a question out, unless one is. `say` sends it and says whether that went well.
     fn ask(&self, say: impl FnOnce(Sender<T>) -> bool) {
-        if self.borrow().is_none() {
+        if self.0.borrow().is_none() {
             let (reply, receiver) = oneshot::channel();
             if say(reply) {
-                self.replace(Some(receiver));
+                self.0.replace(Some(receiver));
             }
         }
     }
 
+    /// The answer to the question that is out, if it comes in time; if not, it stays out.
     async fn answer(&self, until: Instant) -> Option<T> {
         let receive = poll_fn(|cx| {
-            let mut out = self.borrow_mut();
+            let mut out = self.0.borrow_mut();
             match out.as_mut() {
                 Some(receiver) => Future::poll(Pin::new(receiver), cx),
                 None => Err(Canceled).into(),
             }
         });
         let answer = by(until, receive).await?;
-        self.replace(None);
+        self.0.replace(None);
         // A shard that has ended, or has begun anew, answers nothing that it was asked before.
         answer.ok()
     }
 
+    /// No question is out, or its answer has come and is dropped.
     fn is_over(&self) -> bool {
         let is_out = |receiver: &mut Receiver<T>| matches!(receiver.try_recv(), Ok(None));
-        if self.borrow_mut().as_mut().is_some_and(is_out) {
+        if self.0.borrow_mut().as_mut().is_some_and(is_out) {
             return false;
         }
-        self.replace(None);
+        self.0.replace(None);
         true
     }
 }
@@ -209,4 +203,92 @@ async fn by<T>(until: Instant, future: impl Future<Output = T>) -> Option<T> {
         None
     };
     or(async { Some(future.await) }, late).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossbeam_channel::Receiver as Commands;
+    use glommio::{LocalExecutorBuilder, Placement};
+
+    fn on_an_executor(future: impl Future<Output = ()>) {
+        let executor = LocalExecutorBuilder::new(Placement::Unbound).io_memory(64 * 1024).ring_depth(16);
+        executor.make().unwrap().run(future);
+    }
+
+    fn obey(commands: &Commands<Command>) {
+        for command in commands.try_iter() {
+            match command {
+                Command::Ask(Question::Measure { empty, reply }) => {
+                    let _ = reply.send(Measured { observed: empty, cpu_us: 7 });
+                }
+                Command::Ask(Question::Rooms { reply, .. }) => {
+                    let _ = reply.send(Answer::Rooms(RoomsPage { rooms: Vec::new(), total: 3 }));
+                }
+                Command::Ask(Question::Room { reply, .. }) => drop(reply.send(Answer::Room(None))),
+                Command::Drain => {}
+            }
+        }
+    }
+
+    #[test]
+    fn a_shard_that_does_not_answer_is_waited_for_a_moment_and_asked_once() {
+        let (handle, commands) = ShardHandle::deaf();
+        let shards = Shards::new(vec![handle]);
+        on_an_executor(async {
+            for _ in 0..3 {
+                let start = Instant::now();
+                assert!(shards.measure().await[0].is_none());
+                assert!(start.elapsed() >= PATIENCE && start.elapsed() < 8 * PATIENCE);
+                assert_eq!(shards.room("R", |_| true).await.silent, [0]);
+            }
+            assert_eq!(commands.len(), 2, "a drain still finds room");
+            obey(&commands);
+            assert_eq!(shards.measure().await[0].as_ref().map(|it| it.cpu_us), Some(7), "late, and counted");
+            assert!(shards.measure().await[0].is_none());
+        });
+    }
+
+    #[test]
+    fn a_late_answer_is_for_nobody_else() {
+        let (handle, commands) = ShardHandle::deaf();
+        let shards = Shards::new(vec![handle]);
+        on_an_executor(async {
+            assert_eq!(shards.room("R", |_| true).await.silent, [0]);
+            obey(&commands);
+            let answer = std::thread::spawn(move || {
+                while commands.is_empty() {
+                    std::thread::yield_now();
+                }
+                obey(&commands);
+            });
+            let page = shards.rooms("", 1, |_| true).await;
+            assert_eq!((page.answers[0].1.total, page.silent), (3, vec![]), "from another thread");
+            answer.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_shard_that_is_known_not_to_answer_is_not_asked() {
+        let (handle, commands) = ShardHandle::deaf();
+        let shards = Shards::new(vec![handle]);
+        on_an_executor(async {
+            let start = Instant::now();
+            assert_eq!(shards.rooms("", 1, |_| false).await.silent, [0]);
+            assert!(start.elapsed() < PATIENCE && commands.is_empty());
+        });
+    }
+
+    #[test]
+    fn a_shard_that_has_ended_is_silent_at_once() {
+        let (handle, commands) = ShardHandle::deaf();
+        let shards = Shards::new(vec![handle]);
+        on_an_executor(async {
+            drop(commands);
+            let start = Instant::now();
+            assert!(shards.measure().await[0].is_none());
+            assert_eq!(shards.room("R", |_| true).await.silent, [0]);
+            assert!(start.elapsed() < PATIENCE);
+        });
+    }
 }

@@ -49,14 +49,15 @@ impl Watch {
 
     /// Returns once the client has taken too long over something.
     pub async fn run_out(&self) {
-        let is_older =
-            |since: &Cell<Option<Instant>>, time| since.get().is_some_and(|it| it.elapsed() >= time);
-        loop {
+        while !self.is_over(Instant::now()) {
             Timer::new(LOOK_INTERVAL).await;
-            if is_older(&self.request_since, REQUEST_TIME) || is_older(&self.write_since, WRITE_TIME) {
-                return;
-            }
         }
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        let is_older =
+            |since: Option<Instant>, time| since.is_some_and(|since| now.duration_since(since) >= time);
+        is_older(self.request_since.get(), REQUEST_TIME) || is_older(self.write_since.get(), WRITE_TIME)
     }
 
     fn wrote<T>(&self, result: Poll<T>) -> Poll<T> {
@@ -110,5 +111,28 @@ impl Write for Socket {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_close(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_has_its_time_for_a_request_and_for_each_part_of_an_answer_it_takes() {
+        let watch = Watch::default();
+        let later = || Instant::now() + REQUEST_TIME;
+        assert!(!watch.is_over(Instant::now()) && watch.is_over(later()), "no request");
+        watch.begin_answer();
+        assert!(!watch.is_over(later()), "we take our time");
+        let _ = watch.wrote(Poll::<()>::Pending);
+        assert!(watch.is_over(later()), "it takes nothing");
+        let _ = watch.wrote(Poll::Ready(()));
+        assert!(!watch.is_over(later()));
+        watch.end_answer();
+        let since = watch.request_since.get();
+        let _ = watch.wrote(Poll::Ready(()));
+        assert!(watch.request_since.get() > since, "a long answer still goes out");
+        assert!(watch.is_over(later()), "no other request");
     }
 }
