@@ -478,8 +478,8 @@ impl Driver {
             0 => self.shard.handle_end(id, now),
             1.. => {
                 self.sockets[id.index as usize].fed_era = self.era();
-                self.stats.received_bytes += completion.result as u64;
                 let flow = self.handle_bytes(id, bytes, now);
+                self.stats.received_bytes += completion.result as u64;
                 if !completion.has_more {
                     self.stats.receives_rearmed += u64::from(!was_once);
                     self.follow(id, flow);
