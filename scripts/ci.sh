@@ -47,6 +47,16 @@ case $status in
     *) exit 1 ;;
 esac
 
+step "metrics of a server at work against Prometheus' parsers"
+cargo build --release --quiet --bins -p loadgen
+status=0
+scripts/metrics-check.sh || status=$?
+case $status in
+    0) ;;
+    77) skipped+=("Prometheus' parsers") ;;
+    *) exit 1 ;;
+esac
+
 step "Autobahn's fuzzing client against the release binary"
 status=0
 scripts/autobahn.sh || status=$?

@@ -1,12 +1,13 @@
 //! What is said at the start: version, cores, port, backend, limit, and what this host should change.
 
+use crate::admin::Port;
 use crate::config::{self, Config};
 use crate::host::{self, Host};
 use engine::{App, Authz, Origins};
 use std::fmt::Write;
 
-/// The banner, several lines. `port` and `core_ports` are those really bound.
-pub fn banner(config: &Config, host: &Host, port: u16, core_ports: &[u16]) -> String {
+/// The banner, several lines. `port`, `core_ports` and `admin` are those really bound.
+pub fn banner(config: &Config, host: &Host, port: u16, core_ports: &[u16], admin: &Port) -> String {
     let mut text = String::new();
     let cores = match config.cores {
         1 => "1 core (single process mode)".to_owned(),
@@ -33,6 +34,7 @@ pub fn banner(config: &Config, host: &Host, port: u16, core_ports: &[u16]) -> St
     let why = if config.connections_max == Some(limit) { "as set" } else { "by RLIMIT_NOFILE" };
     row("connections", &format!("at most {limit} ({why})"));
     row("origins", &origins(config));
+    row("admin", &admin.to_string());
     if config.app == App::Rooms {
         row("clients", &format!("ws://localhost:{port}/ws/sync?roomCode=ROOM&userId=USER"));
     }
@@ -87,7 +89,7 @@ mod tests {
     #[test]
     fn it_says_version_cores_port_backend_limit_and_what_to_change() {
         let config = Config { cores: 4, ..Config::default() };
-        let text = banner(&config, &host(4), 6001, &[]);
+        let text = banner(&config, &host(4), 6001, &[], &Port::Off("127.0.0.1:9600 is taken".to_owned()));
         let text = text.replace(env!("CARGO_PKG_VERSION"), "VERSION");
         expect![[r"
             Downbeat VERSION
@@ -98,6 +100,7 @@ mod tests {
               environment development
               connections at most 199872 (by RLIMIT_NOFILE)
               origins     warning: every web page may connect; --allowed-origins names those that may
+              admin       off: 127.0.0.1:9600 is taken
               clients     ws://localhost:6001/ws/sync?roomCode=ROOM&userId=USER
               host        4 shards share 2 CPUs: `--cores 2` costs less for the same work
         "]]
@@ -118,7 +121,7 @@ mod tests {
             },
             ..Config::default()
         };
-        let text = banner(&config, &host(1), 7000, &[7000]);
+        let text = banner(&config, &host(1), 7000, &[7000], &Port::Off("as set".to_owned()));
         let text = text.replace(env!("CARGO_PKG_VERSION"), "VERSION");
         expect![[r"
             Downbeat VERSION
@@ -130,6 +133,7 @@ mod tests {
               environment production
               connections at most 50 (as set)
               origins     https://example.org, null
+              admin       off: as set
               host        nothing to change
         "]]
         .assert_eq(&text);

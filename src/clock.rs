@@ -5,6 +5,8 @@
 use engine::Now;
 use engine::snapshot::UNKNOWN_BOOT;
 use engine::time::Origin;
+use futures_lite::future::or;
+use glommio::timer::Timer;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Both clocks of the process. Copied to every shard.
@@ -24,6 +26,15 @@ impl Clock {
     pub fn now(&self) -> Now {
         Now::at(self.origin, self.start.elapsed().as_micros() as i64, unix_us())
     }
+}
+
+/// What a future comes to, if it does in time.
+pub async fn by<T>(until: Instant, future: impl Future<Output = T>) -> Option<T> {
+    let late = async {
+        Timer::new(until.saturating_duration_since(Instant::now())).await;
+        None
+    };
+    or(async { Some(future.await) }, late).await
 }
 
 /// Time since the machine's boot, its sleep included, µs.

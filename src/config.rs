@@ -3,14 +3,16 @@
 //! Every setting stands once, in `settings.rs`; help, environment, file and `downbeat config` all follow from
 //! that table. A bad value is one line that names the setting and what is allowed. Nothing here acts.
 
+mod secret;
 mod settings;
 
 use clap::{Arg, ArgAction, ArgMatches, Command as Clap};
 use engine::{App, Authz, Limits};
+pub use secret::Secret;
 use settings::{SETTINGS, Setting};
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// Exit status for bad settings: a usage error, by sysexits.
@@ -49,6 +51,8 @@ pub struct Config {
     pub supervised: Option<bool>,
     /// What the kernel bounds.
     pub tcp: TcpLimits,
+    /// The admin port.
+    pub admin: AdminSettings,
     /// The engine's bounds.
     pub limits: Limits,
     /// The rings' sizes.
@@ -121,6 +125,42 @@ pub struct DrainSettings {
     pub rate_per_s: u32,
 }
 
+/// The admin port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminSettings {
+    /// Where it is.
+    pub address: AdminAddress,
+    /// What whoever asks has to send.
+    pub token: Option<Secret>,
+    /// A file that holds it.
+    pub token_file: Option<PathBuf>,
+}
+
+/// Where the admin port is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdminAddress {
+    /// On loopback, or nowhere if the port there is taken.
+    Auto,
+    /// Nowhere.
+    Off,
+    /// Here.
+    At(SocketAddr),
+}
+
+impl AdminSettings {
+    /// The token, from wherever it is set; what is wrong with it, in a line.
+    pub fn token(&self) -> Result<Option<Secret>, String> {
+        let Some(path) = self.token_file.as_ref().filter(|_| self.token.is_none()) else {
+            return Ok(self.token.clone());
+        };
+        let named = |what: &str| format!("--admin-token-file {}: {what}", path.display());
+        let text = std::fs::read_to_string(path).map_err(|error| named(&error.to_string()))?;
+        let token = Secret::parse(text.trim())
+            .ok_or_else(|| named(&format!("the token must be {}", Secret::ALLOWED)));
+        token.map(Some)
+    }
+}
+
 /// Sizes of each shard's ring and of the channels between shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RingSettings {
@@ -158,6 +198,7 @@ impl Default for Config {
             log_format: LogFormat::Auto,
             supervised: None,
             tcp: TcpLimits { timeout_ms: 30_000, unsent_bytes_max: 128 * 1024 },
+            admin: AdminSettings { address: AdminAddress::Auto, token: None, token_file: None },
             limits: Limits::default(),
             ring: RingSettings {
                 buffers: 4,
@@ -329,10 +370,8 @@ fn merge(sources: &Sources<'_>, matches: &ArgMatches) -> Result<(Config, Vec<Sou
                     Source::Flag => format!("--{}", setting.flag()),
                     Source::File | Source::Default => setting.path(),
                 };
-                return Err(usage(&format!(
-                    "{name}: {value:?} is not allowed; allowed: {}",
-                    setting.allowed
-                )));
+                let shown = if setting.is_secret { "this".to_owned() } else { format!("{value:?}") };
+                return Err(usage(&format!("{name}: {shown} is not allowed; allowed: {}", setting.allowed)));
             }
             origin = source;
         }

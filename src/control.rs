@@ -7,6 +7,7 @@
 mod keeper;
 mod watchdog;
 
+use crate::admin::{self, Drain, Facts, Port, Status};
 use crate::config::{Config, DrainSettings};
 use crate::life::Faults;
 use crate::server::{Notice, Notify, Running};
@@ -20,6 +21,7 @@ pub use keeper::Keeper;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::low_level::pipe;
+use std::cell::RefCell;
 use std::io::{self, Write};
 use std::os::fd::{FromRawFd, IntoRawFd};
 use std::os::unix::net::UnixStream as Pipe;
@@ -49,8 +51,9 @@ pub struct Events {
     is_cut_short: Arc<AtomicBool>,
 }
 
-/// A byte on the pipe that is no signal's.
+/// Bytes on the pipe that are no signal's.
 const NOTICE: u8 = b'N';
+const DRAIN_ASKED: u8 = b'D';
 
 /// What there is to be heard.
 enum Event {
@@ -82,15 +85,31 @@ impl Events {
         }))
     }
 
-    /// Serves until the first signal or a failure, ends the server, and returns the exit status.
-    pub fn supervise(self, running: Running, config: &Config, keeper: Keeper) -> io::Result<u8> {
+    /// Serves, the admin port too, until the first signal or a failure, ends the server, and returns the exit status.
+    pub fn supervise(
+        self,
+        running: Running,
+        config: &Config,
+        keeper: Keeper,
+        admin: Port,
+        facts: Facts,
+    ) -> io::Result<u8> {
         let executor = LocalExecutorBuilder::new(Placement::Unbound)
             .name("control")
             .io_memory(IO_MEMORY_BYTES)
             .ring_depth(RING_ENTRIES)
             .make()
             .map_err(|error| io::Error::other(error.to_string()))?;
+        let asked = self.sender.try_clone()?;
+        // A full pipe has a reason to end in it already.
+        let drain = move || drop((&asked).write(&[DRAIN_ASKED]));
         executor.run(async move {
+            let status = keeper.status();
+            if let Port::On(listening) = admin {
+                let shards = running.shards();
+                glommio::spawn_local(admin::serve(listening, facts, shards, Rc::clone(&status), drain))
+                    .detach();
+            }
             // SAFETY: the descriptor is open, and `receiver` gives up its ownership.
             let pipe = unsafe { UnixStream::from_raw_fd(self.receiver.into_raw_fd()) };
             let control = Control {
@@ -102,6 +121,7 @@ impl Events {
                 faults: Faults::default(),
                 ended: 0,
                 accepts_failed: None,
+                status,
             };
             control.run(config.drain).await
         })
@@ -118,6 +138,8 @@ struct Control {
     /// Shards that have ended.
     ended: usize,
     accepts_failed: Option<Instant>,
+    /// What the admin port tells of it.
+    status: Rc<RefCell<Status>>,
 }
 
 /// Why the server ends.
@@ -172,6 +194,7 @@ impl Control {
             Notice::AcceptsFail => self.say_accepts_fail(),
             Notice::Respawned { core, fault, rooms } => {
                 error!(core = core.0, rooms, "shard {} failed and has begun anew: {fault}", core.0);
+                self.status.borrow_mut().count_respawn(usize::from(core.0));
                 if self.faults.add(Instant::now()) {
                     error!("shards fail too often; closing all");
                     return false;
@@ -193,6 +216,11 @@ impl Control {
 
     /// Closes everything, at the rate; false if a signal cut it short.
     async fn end(&mut self, reason: Reason, drain: DrainSettings) -> io::Result<bool> {
+        self.status.borrow_mut().drain = Some(Drain {
+            since: Instant::now(),
+            of: self.running.figures().iter().map(|figures| figures.engine.connections).sum(),
+            rate_per_s: drain.rate_per_s,
+        });
         if reason == Reason::Signal {
             info!("closing every connection with 1001 (going away)");
             if drain.grace_ms > 0 && !self.pause(Duration::from_millis(u64::from(drain.grace_ms))).await? {
@@ -264,13 +292,4 @@ impl Control {
             }
         }
     }
-}
-
-/// Waits for an answer, but not for long.
-async fn within<T>(time: Duration, answer: impl Future<Output = T>) -> Option<T> {
-    let late = async {
-        Timer::new(time).await;
-        None
-    };
-    async { Some(answer.await) }.or(late).await
 }

@@ -18,6 +18,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// The first pause after descriptors or memory ran out, doubled up to [`ACCEPT_PAUSE_MS_MAX`].
 const ACCEPT_PAUSE_MS_MIN: i64 = 10;
 const ACCEPT_PAUSE_MS_MAX: i64 = 500;
+/// Round trips asked for in one turn, each a µs or less.
+const RTTS_PER_TURN_MAX: usize = 50;
 /// Ends of a receive that mean no end of the connection.
 const RECEIVE_AGAIN: [i32; 4] = [libc::ENOBUFS, libc::EAGAIN, libc::EINTR, libc::ECANCELED];
 
@@ -126,6 +128,10 @@ pub struct DriverStats {
     pub buffers_exhausted: u64,
     /// Receives that the kernel ended without a reason of the peer's.
     pub receives_rearmed: u64,
+    /// Bytes received.
+    pub received_bytes: u64,
+    /// Bytes that the kernel took to send.
+    pub sent_bytes: u64,
     /// Sends that the kernel took only a part of.
     pub sends_short: u64,
     /// Accepts that failed for want of descriptors or memory.
@@ -342,6 +348,18 @@ impl Driver {
     pub fn end_turn(&mut self) {
         self.shard.flush();
         self.turns += 1;
+        self.ask_rtts();
+    }
+
+    /// Asks TCP for some round trips: a system call each, once in a connection's ping interval.
+    fn ask_rtts(&mut self) {
+        for _ in 0..RTTS_PER_TURN_MAX {
+            let Some(id) = self.shard.poll_rtt_due() else { return };
+            let fd = self.sockets[id.index as usize].fd;
+            if let Some(rtt_us) = rtt_us(fd) {
+                self.shard.handle_rtt(id, rtt_us);
+            }
+        }
     }
 
     fn next_send(&mut self) -> Option<Operation> {
@@ -480,6 +498,7 @@ impl Driver {
             1.. => {
                 self.sockets[id.index as usize].fed_era = self.era();
                 let flow = self.handle_bytes(id, bytes, now);
+                self.stats.received_bytes += completion.result as u64;
                 if !completion.has_more {
                     self.stats.receives_rearmed += u64::from(!was_once);
                     self.follow(id, flow);
@@ -538,6 +557,7 @@ impl Driver {
         let fd = socket.fd;
         let rest = match result {
             taken @ 0.. => {
+                self.stats.sent_bytes += taken as u64;
                 let rest = self.shard.handle_sent(id, taken as usize);
                 self.stats.sends_short += u64::from(rest.is_some());
                 rest
@@ -652,6 +672,18 @@ impl Driver {
         self.stats.ended -= 1;
         self.admission.leave(self.counted.get(id.index as usize).copied().unwrap_or_default());
     }
+}
+
+/// The round trip as TCP has measured it, µs; nothing if there is no such socket any more, or nothing was measured.
+fn rtt_us(fd: RawFd) -> Option<u32> {
+    // SAFETY: all its fields are numbers, of which 0 is one.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut length = size_of_val(&info) as libc::socklen_t;
+    let (level, name) = (libc::IPPROTO_TCP, libc::TCP_INFO);
+    // SAFETY: `info` and `length` are locals that outlive the call, and the length is that of `info`. A descriptor that
+    // is closed or no socket is refused.
+    let result = unsafe { libc::getsockopt(fd, level, name, (&raw mut info).cast(), &raw mut length) };
+    (result == 0 && info.tcpi_rtt > 0).then_some(info.tcpi_rtt)
 }
 
 /// Where a connection comes from; nothing if it is gone already.

@@ -2,8 +2,9 @@
 //!
 //! This crate is everything that touches the world; the rooms are in `engine`, the formats in `wire`. A
 //! message's way through it: [`ring`] → [`driver`] → `engine::Shard` → [`driver`] → [`ring`], turned by
-//! [`turn`], between cores by [`mesh`]. [`server`] boots it, [`control`] stops it. ARCHITECTURE.md is the map.
+//! [`turn`], between cores by [`mesh`]. [`server`] boots it, [`control`] stops it, [`admin`] tells of it. ARCHITECTURE.md is the map.
 
+pub mod admin;
 pub mod admission;
 pub mod backup;
 pub mod banner;

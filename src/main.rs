@@ -3,6 +3,7 @@
 //! Exit status: 0 after an orderly stop, 64 for bad settings, 70 for a fault of the server's own, 78 for a
 //! host that cannot run it, 143 if a second signal has cut a stop short.
 
+use downbeat::admin::{self, Facts};
 use downbeat::backup::Store;
 use downbeat::check::remedy;
 use downbeat::clock::Clock;
@@ -78,11 +79,12 @@ fn serve(config: &Config, listeners: Listeners) -> Result<u8, Box<dyn Error>> {
     let clock = Clock::start();
     let store = Store::open(&config.backup)?;
     let found = store.as_ref().map(|store| store.load(&clock)).unwrap_or_default();
+    let admin = admin::listen(&config.admin)?;
     let events = Events::new()?;
     let connections_max = host.connections_max(config);
     let restored = found.restored.as_ref();
     let running = server::start(config, listeners, connections_max, restored, clock, &events.notify()?)?;
-    let banner = banner::banner(config, &host, running.port(), running.core_ports());
+    let banner = banner::banner(config, &host, running.port(), running.core_ports(), &admin);
     let _ = std::io::stdout().write_all(banner.as_bytes());
     found.remarks.iter().for_each(|remark| warn!("{remark}"));
     if let Some(restored) = restored {
@@ -95,7 +97,8 @@ fn serve(config: &Config, listeners: Listeners) -> Result<u8, Box<dyn Error>> {
     }
     let interval = Duration::from_millis(u64::from(config.backup.interval_ms));
     let keeper = Keeper::new(store, clock, interval, config.cores);
-    Ok(events.supervise(running, config, keeper)?)
+    let facts = Facts::new(config, running.port(), connections_max);
+    Ok(events.supervise(running, config, keeper, admin, facts)?)
 }
 
 /// Whoever reads standard error may have closed it; that is no reason to end.

@@ -27,6 +27,15 @@ pub struct Batch {
     pub connections: Vec<(OwnedFd, Moved)>,
 }
 
+/// Figures of a core's ends of the mesh, for whoever publishes them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MeshStats {
+    /// Batches that went to peers.
+    pub batches_sent: u64,
+    /// Batches that came from peers.
+    pub batches_received: u64,
+}
+
 /// Wakes one core.
 pub struct Doorbell {
     parked: Parked,

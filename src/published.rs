@@ -4,6 +4,7 @@
 //! figure is right on its own; two of them may be a moment apart.
 
 use crate::driver::DriverStats;
+use crate::mesh::MeshStats;
 use crate::ring::RingStats;
 use engine::Stats;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +15,7 @@ pub struct Published {
     driver: [AtomicU64; DRIVER_FIGURES],
 }
 
-const DRIVER_FIGURES: usize = 15;
+const DRIVER_FIGURES: usize = 19;
 
 /// One reading of a shard's figures.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct Figures {
     pub driver: DriverStats,
     /// What the ring counted.
     pub ring: RingStats,
+    /// What came and went between cores.
+    pub mesh: MeshStats,
     /// Turns of the loop.
     pub turns: u64,
 }
@@ -40,7 +43,14 @@ impl Default for Published {
 
 impl Published {
     /// Stores the figures. A plain store each: nobody is waited for.
-    pub fn publish(&self, engine: &Stats, driver: &DriverStats, ring: &RingStats, turns: u64) {
+    pub fn publish(
+        &self,
+        engine: &Stats,
+        driver: &DriverStats,
+        ring: &RingStats,
+        mesh: &MeshStats,
+        turns: u64,
+    ) {
         for (slot, figure) in self.engine.iter().zip(engine.to_array()) {
             slot.store(figure, Ordering::Relaxed);
         }
@@ -52,6 +62,8 @@ impl Published {
             driver.ended,
             driver.buffers_exhausted,
             driver.receives_rearmed,
+            driver.received_bytes,
+            driver.sent_bytes,
             driver.sends_short,
             driver.accepts_failed,
             driver.accepts_over_limit,
@@ -59,6 +71,8 @@ impl Published {
             ring.enters,
             ring.completions,
             ring.overflows,
+            mesh.batches_sent,
+            mesh.batches_received,
             turns,
         ];
         for (slot, figure) in self.driver.iter().zip(figures) {
@@ -77,6 +91,8 @@ impl Published {
             ended,
             buffers_exhausted,
             receives_rearmed,
+            received_bytes,
+            sent_bytes,
             sends_short,
             accepts_failed,
             accepts_over_limit,
@@ -84,6 +100,8 @@ impl Published {
             enters,
             completions,
             overflows,
+            batches_sent,
+            batches_received,
             turns,
         ] = std::array::from_fn(|i| self.driver[i].load(Ordering::Relaxed));
         Figures {
@@ -96,12 +114,15 @@ impl Published {
                 ended,
                 buffers_exhausted,
                 receives_rearmed,
+                received_bytes,
+                sent_bytes,
                 sends_short,
                 accepts_failed,
                 accepts_over_limit,
                 accepts_over_address_limit,
             },
             ring: RingStats { enters, completions, overflows },
+            mesh: MeshStats { batches_sent, batches_received },
             turns,
         }
     }

@@ -29,6 +29,9 @@ const EXECUTOR_IO_MEMORY_BYTES: usize = 64 * 1024;
 /// Entries of one executor's own rings.
 const EXECUTOR_RING_ENTRIES: usize = 8;
 
+/// Commands that wait for one shard: a stop, a drain, rooms to keep, and two questions at most (`src/admin/ask.rs`).
+const COMMANDS_MAX: usize = 16;
+
 /// A server that listens.
 pub struct Running {
     port: u16,
@@ -38,6 +41,7 @@ pub struct Running {
 }
 
 struct RunningShard {
+    cpu: usize,
     commands: Sender<Command>,
     published: Arc<Published>,
     executor: ExecutorJoinHandle<ShardEnd>,
@@ -45,8 +49,38 @@ struct RunningShard {
 
 /// Time in which a shard must have started.
 const START_TIME: Duration = Duration::from_secs(10);
-/// Commands that may wait for a shard.
-const COMMANDS_MAX: usize = 16;
+/// A shard as other threads reach it.
+#[derive(Clone)]
+pub struct ShardHandle {
+    /// The CPU that it is pinned to.
+    pub cpu: usize,
+    core: usize,
+    commands: Sender<Command>,
+    published: Arc<Published>,
+    doorbells: Arc<[Doorbell]>,
+}
+
+impl ShardHandle {
+    /// A shard that nobody turns, and where what it is told ends.
+    #[cfg(test)]
+    pub fn deaf() -> (ShardHandle, crossbeam_channel::Receiver<Command>) {
+        let (_, doorbells) = Mesh::new(1, 1).expect("a doorbell can be made");
+        let (commands, receiver) = bounded(COMMANDS_MAX);
+        (ShardHandle { cpu: 0, core: 0, commands, published: Arc::default(), doorbells }, receiver)
+    }
+
+    /// Says something to it and wakes it; false if it has ended, or is behind with what it was told before.
+    pub fn say(&self, command: Command) -> bool {
+        let is_sent = self.commands.try_send(command).is_ok();
+        self.doorbells[self.core].ring();
+        is_sent
+    }
+
+    /// Its newest figures.
+    pub fn figures(&self) -> Figures {
+        self.published.figures()
+    }
+}
 
 /// What a shard tells the control core without being asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,7 +218,8 @@ pub fn start(
             .ring_depth(EXECUTOR_RING_ENTRIES)
             .spawn(move || async move { life::live(&plan, station) })
             .map_err(|error| StartError(format!("cannot start the executor of core {core}: {error}")))?;
-        shards.push(RunningShard { commands, published, executor });
+        let cpu = cpus[core % cpus.len()].id;
+        shards.push(RunningShard { cpu, commands, published, executor });
     }
     drop(started);
     let running = Running { port, core_ports, shards, doorbells };
@@ -226,6 +261,18 @@ impl Running {
     /// Wakes every shard that sleeps.
     pub fn wake(&self) {
         self.doorbells.iter().for_each(Doorbell::ring);
+    }
+
+    /// Its shards, for whoever asks them.
+    pub fn shards(&self) -> Vec<ShardHandle> {
+        let handle = |(core, shard): (usize, &RunningShard)| ShardHandle {
+            cpu: shard.cpu,
+            commands: shard.commands.clone(),
+            published: Arc::clone(&shard.published),
+            doorbells: Arc::clone(&self.doorbells),
+            core,
+        };
+        self.shards.iter().enumerate().map(handle).collect()
     }
 
     /// How many shards there are.

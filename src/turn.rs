@@ -5,9 +5,10 @@
 //! while the loop is parked in its own ring: nothing on a shard's executor may wait for it.
 
 mod crowd;
+mod reports;
 
 use crate::driver::Driver;
-use crate::mesh::{Batch, Mesh};
+use crate::mesh::{Batch, Mesh, MeshStats};
 use crate::published::Published;
 use crate::ring::Ring;
 use crate::server::{Notice, Notify};
@@ -16,6 +17,8 @@ use crowd::{Crowd, Waited};
 use engine::snapshot::Slice;
 use engine::{CoreId, Moved, Now};
 use futures_channel::oneshot;
+use reports::Reports;
+pub use reports::{Answer, Measured, Question};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -48,6 +51,8 @@ pub enum Command {
     },
     /// Hand over what is kept of the rooms, or nothing if that has not changed since it was handed over last.
     Keep(oneshot::Sender<Option<Arc<Slice>>>),
+    /// Answer.
+    Ask(Question),
 }
 
 /// What stays when a shard fails and begins anew.
@@ -100,6 +105,8 @@ pub struct Core {
     /// Connections for each peer, by core.
     waiting: Vec<Vec<(OwnedFd, Moved)>>,
     crowd: Crowd,
+    reports: Reports,
+    mesh_stats: MeshStats,
     turns: u64,
     drain: Option<Drain>,
     is_abandoned: bool,
@@ -118,6 +125,8 @@ impl Core {
             accepts_failed_told: 0,
             waiting: (0..cores).map(|_| Vec::new()).collect(),
             crowd: Crowd::default(),
+            reports: Reports::default(),
+            mesh_stats: MeshStats::default(),
             turns: 0,
             drain: None,
             is_abandoned: false,
@@ -163,13 +172,15 @@ impl Core {
 
     /// One turn, which waits if there is nothing to do; false after the last one of a drain.
     pub fn turn(&mut self) -> io::Result<bool> {
+        let began = self.driver.now();
         self.obey();
-        self.drain_inboxes();
-        self.gather()?;
+        let now = if self.drain_inboxes() { self.driver.now() } else { began };
+        self.gather(now)?;
         let now = self.driver.now();
         self.driver.handle_deadlines(now);
         self.go_on_draining(now);
         self.go_on_keeping();
+        self.reports.go_on(&mut self.driver, now);
         self.settle()?;
         if self.is_finished() {
             self.publish();
@@ -180,7 +191,7 @@ impl Core {
         if self.turns.is_multiple_of(TURNS_PER_PUBLICATION) {
             self.publish();
         }
-        self.submit_or_park()?;
+        self.submit_or_park(began)?;
         Ok(true)
     }
 
@@ -198,6 +209,10 @@ impl Core {
                         Some(Drain { per_s, since_us, allowed: 0, next_us: since_us, until_us: None });
                 }
                 Command::Keep(reply) => self.keep_rooms(reply),
+                Command::Ask(question) => {
+                    self.publish();
+                    self.reports.answer(question, &mut self.driver, now);
+                }
             }
         }
     }
@@ -249,9 +264,11 @@ impl Core {
         self.driver.is_empty() && !self.driver.has_work()
     }
 
-    fn drain_inboxes(&mut self) {
-        for _ in 0..BATCHES_PER_TURN_MAX {
-            let Some((from, batch)) = self.station.mesh.receive() else { return };
+    /// True if anything was there.
+    fn drain_inboxes(&mut self) -> bool {
+        for taken in 0..BATCHES_PER_TURN_MAX {
+            let Some((from, batch)) = self.station.mesh.receive() else { return taken > 0 };
+            self.mesh_stats.batches_received += 1;
             let now = self.driver.now();
             for (fd, moved) in batch.connections {
                 self.driver.handle_moved(fd, moved, now);
@@ -260,12 +277,13 @@ impl Core {
                 self.driver.handle_envelope(from, envelope, now);
             }
         }
+        true
     }
 
     /// Reaps; and where many speak at once, waits for the others of them, since one more event before the
     /// fan-out saves a whole one after it.
-    fn gather(&mut self) -> io::Result<()> {
-        self.reap()?;
+    fn gather(&mut self, now: Now) -> io::Result<()> {
+        self.reap(now)?;
         let mut fan_out = self.driver.fan_out();
         let mut waited = Waited::default();
         while !self.driver.is_pressing()
@@ -274,7 +292,7 @@ impl Core {
             let asleep = Instant::now();
             self.ring.linger(wait.wanted, wait.time)?;
             waited.time += asleep.elapsed();
-            self.reap()?;
+            self.reap(self.driver.now())?;
             let before = std::mem::replace(&mut fan_out, self.driver.fan_out());
             if fan_out.events == before.events {
                 break;
@@ -287,9 +305,8 @@ impl Core {
 
     /// Takes completions until neither the queue nor the kernel has any, or the turn is full. This is what
     /// lets a broadcast's turn see all of its messages before it sends any.
-    fn reap(&mut self) -> io::Result<()> {
+    fn reap(&mut self, mut now: Now) -> io::Result<()> {
         let mut taken = 0;
-        let mut now = self.driver.now();
         let mut is_asked = false;
         while taken < COMPLETIONS_PER_TURN_MAX && !self.driver.is_pressing() {
             let Some(completion) = self.ring.reap() else {
@@ -347,6 +364,7 @@ impl Core {
             if self.has_parcels(peer) && self.station.mesh.has_room(peer) {
                 let envelopes = self.driver.shard().take_envelopes(peer);
                 let connections = std::mem::take(&mut self.waiting[usize::from(peer.0)]);
+                self.mesh_stats.batches_sent += 1;
                 if let Err(batch) = self.station.mesh.send(peer, Batch { envelopes, connections }) {
                     // The peer has ended: only a drain or a crash does that, and either ends us too.
                     drop(batch);
@@ -365,8 +383,10 @@ impl Core {
         self.driver.shard().has_envelopes(peer) || !self.waiting[usize::from(peer.0)].is_empty()
     }
 
-    fn submit_or_park(&mut self) -> io::Result<()> {
-        if self.driver.has_work() || self.keeping.is_some() {
+    fn submit_or_park(&mut self, began: Now) -> io::Result<()> {
+        let now = self.driver.now();
+        self.reports.observe_turn(&mut self.driver, began, now);
+        if self.driver.has_work() || self.reports.has_work() || self.keeping.is_some() {
             return if self.ring.has_queued() { self.ring.enter() } else { Ok(()) };
         }
         self.publish();
@@ -374,14 +394,14 @@ impl Core {
         let result = if !self.station.mesh.is_empty() || !self.station.commands.is_empty() {
             self.ring.enter()
         } else {
-            let timeout = self.sleep_max();
+            let timeout = self.sleep_max(now);
             self.ring.sleep(timeout)
         };
         self.station.mesh.doorbell().parked().wake();
         result
     }
 
-    fn sleep_max(&mut self) -> Option<Duration> {
+    fn sleep_max(&mut self, now: Now) -> Option<Duration> {
         // A full channel's room is announced by nothing, but its peer is at work: look again soon.
         const FULL_CHANNEL_RETRY: Duration = Duration::from_micros(100);
         if self.station.mesh.peers().any(|peer| self.has_parcels(peer)) {
@@ -389,7 +409,7 @@ impl Core {
         }
         let drain_us = self.drain.as_ref().map(|drain| drain.until_us.unwrap_or(drain.next_us));
         let deadline_us = self.driver.next_deadline_us().into_iter().chain(drain_us).min()?;
-        let left_us = deadline_us - self.driver.now().master_us;
+        let left_us = deadline_us - now.master_us;
         Some(Duration::from_micros(left_us.max(0) as u64))
     }
 
@@ -400,6 +420,7 @@ impl Core {
             self.accepts_failed_told = driver.accepts_failed;
             (self.station.notify)(Notice::AcceptsFail);
         }
-        self.station.published.publish(self.driver.shard().stats(), &driver, &ring, self.turns);
+        let figures = self.driver.shard().stats();
+        self.station.published.publish(figures, &driver, &ring, &self.mesh_stats, self.turns);
     }
 }

@@ -13,7 +13,8 @@ pub struct Connection {
     pub generation: u32,
     /// Where it stands.
     pub phase: Phase,
-    /// Joins of this connection so far; names the newest to its home.
+    /// Joins of this connection so far; names the newest to its home. While the upgrade request is being read nothing can
+    /// be joined, and this is when it was accepted: µs of the master clock, wrapped.
     pub ticket: u32,
     /// The frame or message that is unfinished, if one is.
     pub unfinished: Option<Box<Unfinished>>,

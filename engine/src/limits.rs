@@ -170,6 +170,16 @@ pub const WATCH_INTERVAL_MS: u32 = 500;
 pub const LATE_MS: i64 = 1_000;
 /// Once too much is owed, connections are let go of until so much less is.
 pub const SHED_FRACTION: usize = 8;
+/// Members whose round trip waits to be asked for; of one too many the next ping asks.
+pub const RTTS_DUE_MAX: usize = 1024;
+/// Starts of a turn whose skew is observed.
+pub const PLAYS_PENDING_MAX: usize = 64;
+/// Rooms that a walk through all of them looks at in one turn, and how many if it compares their codes.
+pub const ROOMS_WALKED_PER_TURN_MAX: usize = 1_000;
+/// See [`ROOMS_WALKED_PER_TURN_MAX`].
+pub const ROOMS_SEARCHED_PER_TURN_MAX: usize = 200;
+/// Rooms on a page, and members in a room's report.
+pub const REPORTED_MAX: usize = 1_000;
 /// Chunks that wait in an outbox are sent together up to this many bytes.
 pub const MERGED_SEND_BYTES_MAX: usize = 64 * 1024;
 

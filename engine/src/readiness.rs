@@ -80,6 +80,11 @@ impl Readiness {
         }
     }
 
+    /// How long it has been going on, µs.
+    pub fn age_us(&self, now_us: i64) -> i64 {
+        now_us - self.since_us
+    }
+
     /// A PLAY of the same track that came so soon is a second click.
     pub fn is_duplicate(&self, audio_url: &str, now_us: i64) -> bool {
         *self.audio_url == *audio_url && now_us - self.since_us < DUPLICATE_US

@@ -30,6 +30,10 @@ pub const VACANT_US: i64 = 120_000 * MS;
 const RESUME_DELAY_MS: f64 = 400.0;
 /// A client further off than this is told where to go.
 const DRIFT_MS_MAX: f64 = 450.0;
+/// How far off a client is is kept up to this.
+const DRIFT_KEPT_MS_MAX: f64 = 32_000.0;
+/// A duration up to this is one in seconds; clients send either.
+const DURATION_SECONDS_MAX: f64 = 36_000.0;
 
 /// A room at its home core.
 #[derive(Debug)]
@@ -48,6 +52,8 @@ pub struct Room {
     pub timer_us: Option<i64>,
     /// What its members have taken of its rate of commands.
     pub commands: Bucket,
+    /// Members whose newest sync_check was further off than a client may be.
+    pub out_of_sync: u32,
     /// Of which its members' ids are made.
     seed: Seed,
     host: Option<Json>,
@@ -60,6 +66,8 @@ pub struct Room {
     device_ready_us: Option<i64>,
     /// When it ends if nobody joins; `None` while it has members.
     vacant_until_us: Option<i64>,
+    /// A PLAY was written that nobody has asked about yet.
+    has_started: bool,
 }
 
 /// A member of a room.
@@ -69,7 +77,58 @@ pub struct Member {
     pub id: MemberId,
     /// Its user, as sent.
     pub user_id: Option<Json>,
-    ready: bool,
+    device: Device,
+}
+
+/// What is known of a member's device, in the bytes that its record has left.
+#[derive(Clone, Copy, Debug, Default)]
+struct Device {
+    /// The topmost bit says that it is ready, the others are its round trip in tenths of a ms, 0 if that is not known.
+    rtt_and_ready: u16,
+    /// How far ahead of the room it was at its newest sync_check, whole ms and one more away from 0, so that 0 is not
+    /// known.
+    drift: i16,
+}
+
+/// Every member has one, so a room's memory is this for each.
+const MEMBER_BYTES_MAX: usize = 32;
+
+const _: () = assert!(size_of::<Member>() <= MEMBER_BYTES_MAX);
+
+impl Device {
+    const READY: u16 = 1 << 15;
+    const RTT_MAX: u16 = Device::READY - 1;
+    const RTT_UNIT_US: u32 = 100;
+
+    fn is_ready(self) -> bool {
+        self.rtt_and_ready & Device::READY != 0
+    }
+
+    fn set_ready(&mut self, is_ready: bool) {
+        self.rtt_and_ready = self.rtt_and_ready & Device::RTT_MAX | u16::from(is_ready) << 15;
+    }
+
+    fn rtt_us(self) -> Option<u32> {
+        let units = u32::from(self.rtt_and_ready & Device::RTT_MAX);
+        (units > 0).then(|| units * Device::RTT_UNIT_US)
+    }
+
+    fn set_rtt(&mut self, rtt_us: u32) {
+        let units = (rtt_us / Device::RTT_UNIT_US).clamp(1, u32::from(Device::RTT_MAX));
+        self.rtt_and_ready = self.rtt_and_ready & Device::READY | units as u16;
+    }
+
+    fn drift_ms(self) -> Option<i16> {
+        (self.drift != 0).then(|| self.drift - self.drift.signum())
+    }
+
+    fn set_drift(&mut self, drift_ms: f64) {
+        // What is past the limit stays past it, and what is not does not.
+        let is_past = drift_ms.abs() > DRIFT_MS_MAX;
+        let whole = if is_past { drift_ms.signum() * drift_ms.abs().ceil() } else { drift_ms.trunc() };
+        let whole = whole.clamp(-DRIFT_KEPT_MS_MAX, DRIFT_KEPT_MS_MAX) as i16;
+        self.drift = whole + if drift_ms < 0.0 { -1 } else { 1 };
+    }
 }
 
 #[derive(Debug)]
@@ -85,6 +144,43 @@ pub struct ReadyOutcome {
     pub tell_others: bool,
     /// It named another handshake than the pending one, so it did not count.
     pub stale: bool,
+    /// The device is ready as it was not before: since PREPARE_TRACK, µs.
+    pub ready_us: Option<i64>,
+}
+
+/// What a room is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoomState {
+    /// It has no track.
+    Empty,
+    /// It waits for its devices to be ready.
+    Starting,
+    /// It plays, or is about to.
+    Playing,
+    /// It has a track that does not play.
+    Paused,
+}
+
+impl Member {
+    /// Its answer to the pending handshake, or to the last one, has counted.
+    pub fn is_ready(&self) -> bool {
+        self.device.is_ready()
+    }
+
+    /// The newest round trip that TCP measured, µs, if any was.
+    pub fn rtt_us(&self) -> Option<u32> {
+        self.device.rtt_us()
+    }
+
+    /// How far ahead of the room it was at its newest sync_check, whole ms.
+    pub fn drift_ms(&self) -> Option<i16> {
+        self.device.drift_ms()
+    }
+
+    /// That was too far.
+    fn is_out_of_sync(&self) -> bool {
+        self.drift_ms().is_some_and(|drift_ms| f64::from(drift_ms).abs() > DRIFT_MS_MAX)
+    }
 }
 
 impl Room {
@@ -98,6 +194,7 @@ impl Room {
             remote: Vec::new(),
             timer_us: None,
             commands: Bucket::default(),
+            out_of_sync: 0,
             seed,
             host: None,
             track: None,
@@ -107,6 +204,7 @@ impl Room {
             pause_states_us: VecDeque::new(),
             device_ready_us: None,
             vacant_until_us: None,
+            has_started: false,
         }
     }
 
@@ -151,14 +249,15 @@ impl Room {
             }
         }
         self.vacant_until_us = None;
-        self.members.push(Member { id, user_id, ready: false });
+        self.members.push(Member { id, user_id, device: Device::default() });
         self.members.len() - 1
     }
 
     /// Removes the member at `place`; the last member takes its place.
     pub fn remove(&mut self, place: usize) -> Member {
         let member = self.members.swap_remove(place);
-        if member.ready
+        self.out_of_sync -= u32::from(member.is_out_of_sync());
+        if member.device.is_ready()
             && let Some(readiness) = &mut self.readiness
         {
             readiness.ready -= 1;
@@ -278,7 +377,7 @@ impl Room {
         if pending.is_some_and(|pending| pending.is_duplicate(&readiness.audio_url, now.master_us)) {
             return false;
         }
-        self.members.iter_mut().for_each(|member| member.ready = false);
+        self.members.iter_mut().for_each(|member| member.device.set_ready(false));
         let check_id = readiness.check_id;
         let timestamp = Timestamp(now.unix_us);
         let prepare = Answer::PrepareTrack {
@@ -303,18 +402,20 @@ impl Room {
         out: &mut Vec<u8>,
     ) -> ReadyOutcome {
         let mut stale = false;
+        let mut ready_us = None;
         if let Some(readiness) = &mut self.readiness {
             stale = check_id != Some(readiness.check_id.write(&mut [0; 13]));
-            let member = &mut self.members[place];
-            if !stale && !member.ready {
-                member.ready = true;
+            let device = &mut self.members[place].device;
+            if !stale && !device.is_ready() {
+                device.set_ready(true);
                 readiness.ready += 1;
+                ready_us = Some(readiness.age_us(now.master_us));
             }
             if !stale && let Some(start) = readiness.completed(self.members.len(), rtt_ms) {
                 self.start(start, now, out);
             }
         }
-        ReadyOutcome { tell_others: self.may_tell_of_ready(now), stale }
+        ReadyOutcome { tell_others: self.may_tell_of_ready(now), stale, ready_us }
     }
 
     /// In large rooms each member hears of one device in [`DEVICE_READY_INTERVAL_MS`]: all of them would
@@ -357,6 +458,7 @@ impl Room {
     /// PAUSE: stops, and cancels a pending handshake.
     pub fn pause(&mut self, now: Now, out: &mut Vec<u8>) {
         let position_us = self.position_us(now);
+        self.forget_out_of_sync();
         self.readiness = None;
         self.paused_us = Some(position_us);
         if self.pause_states_us.len() < PAUSE_STATES_MAX {
@@ -375,6 +477,7 @@ impl Room {
         // A delay of 0 means none named, as on the old server.
         let delay_ms = delay_ms.filter(|delay_ms| *delay_ms > 0.0).unwrap_or(RESUME_DELAY_MS);
         let position_us = self.position_us(now);
+        self.forget_out_of_sync();
         let resume_us = now.master_us + us(delay_ms);
         self.pause_states_us.clear();
         self.paused_us = None;
@@ -391,6 +494,7 @@ impl Room {
     /// SEEK: moves the position, of a paused room at once, of a playing one after its delay.
     pub fn seek(&mut self, position_ms: f64, now: Now, out: &mut Vec<u8>) {
         let seek_us = now.master_us + i64::from(SEEK_DELAY_MS) * MS;
+        self.forget_out_of_sync();
         self.pause_states_us.clear();
         match &mut self.paused_us {
             Some(paused_us) => *paused_us = us(position_ms),
@@ -416,24 +520,95 @@ impl Room {
                 track.field("duration").filter(|duration| duration.as_f64().is_some_and(|it| it != 0.0));
             let duration = duration.map_or_else(Json::null, |duration| duration.to_json());
             self.track = Some(Track { audio_url: audio_url.into(), duration: Some(duration) });
+            self.forget_out_of_sync();
             self.started_us = None;
             self.paused_us = Some(0);
         }
         Answer::TrackChange { track_data: track, timestamp: Timestamp(now.unix_us) }.push_frame(out);
     }
 
-    /// Writes RESYNC if a client's position is too far off.
-    pub fn write_resync(&self, client_position_ms: f64, now: Now, out: &mut Vec<u8>) {
+    /// A client says where it is. Writes RESYNC if that is too far off, and notes it of the member at `place`, if it is
+    /// one's. How far ahead of the room it is, µs.
+    pub fn check_sync(
+        &mut self,
+        place: Option<usize>,
+        client_position_ms: f64,
+        now: Now,
+        out: &mut Vec<u8>,
+    ) -> i64 {
         let position_us = self.position_us(now);
-        if (client_position_ms - position_us as f64 / 1000.0).abs() <= DRIFT_MS_MAX {
-            return;
+        let drift_ms = client_position_ms - position_us as f64 / 1000.0;
+        if let Some(member) = place.map(|place| &mut self.members[place]) {
+            self.out_of_sync -= u32::from(member.is_out_of_sync());
+            member.device.set_drift(drift_ms);
+            self.out_of_sync += u32::from(member.is_out_of_sync());
         }
-        let resync = Answer::Resync {
-            correct_position_ms: Ms(position_us),
-            master_clock_ms: Ms(now.master_us),
-            timestamp: Timestamp(now.unix_us),
-        };
-        resync.push_frame(out);
+        if drift_ms.abs() > DRIFT_MS_MAX {
+            let resync = Answer::Resync {
+                correct_position_ms: Ms(position_us),
+                master_clock_ms: Ms(now.master_us),
+                timestamp: Timestamp(now.unix_us),
+            };
+            resync.push_frame(out);
+        }
+        us(drift_ms)
+    }
+
+    /// The room's time has moved: what clients said of the time before counts no more.
+    fn forget_out_of_sync(&mut self) {
+        if self.out_of_sync > 0 {
+            self.out_of_sync = 0;
+            let off = self.members.iter_mut().filter(|member| member.is_out_of_sync());
+            off.for_each(|member| member.device.drift = 0);
+        }
+    }
+
+    /// TCP has measured the round trip of the member at `place`.
+    pub fn set_rtt(&mut self, place: usize, rtt_us: u32) {
+        self.members[place].device.set_rtt(rtt_us);
+    }
+
+    /// If a PLAY was written since this was last asked: how far apart it reaches the members whose round trips are known,
+    /// sent to all of them at once. Half the difference between the longest and the shortest, µs. Linear in the members.
+    pub fn take_started(&mut self) -> Option<i64> {
+        if !std::mem::take(&mut self.has_started) {
+            return None;
+        }
+        let rtts = self.members.iter().filter_map(|member| member.device.rtt_us());
+        let (least, most) = rtts.fold((u32::MAX, 0), |(least, most), rtt| (least.min(rtt), most.max(rtt)));
+        Some(i64::from(most.saturating_sub(least)) / 2)
+    }
+
+    /// What it is doing.
+    pub fn state(&self) -> RoomState {
+        match (&self.readiness, &self.track) {
+            (Some(_), _) => RoomState::Starting,
+            (None, None) => RoomState::Empty,
+            (None, Some(_)) if self.paused_us.is_some() => RoomState::Paused,
+            (None, Some(_)) => RoomState::Playing,
+        }
+    }
+
+    /// The address of its track.
+    pub fn audio_url(&self) -> Option<&str> {
+        self.track.as_ref().map(|track| &*track.audio_url)
+    }
+
+    /// How long its track is, ms, if that was said in a number.
+    pub fn duration_ms(&self) -> Option<f64> {
+        let number: f64 = self.track.as_ref()?.duration.as_ref()?.as_text().parse().ok()?;
+        let ms = if number <= DURATION_SECONDS_MAX { number * 1000.0 } else { number };
+        (ms > 0.0).then_some(ms)
+    }
+
+    /// Its host, as sent.
+    pub fn host(&self) -> Option<&Json> {
+        self.host.as_ref()
+    }
+
+    /// The pending handshake.
+    pub fn readiness(&self) -> Option<&Readiness> {
+        self.readiness.as_ref()
     }
 
     /// What is due by now, for all members.
@@ -454,6 +629,8 @@ impl Room {
         let Some(readiness) = self.readiness.take() else { return };
         let track = Track { audio_url: readiness.audio_url, duration: readiness.duration };
         let started_us = now.master_us + start.delay_us();
+        self.forget_out_of_sync();
+        self.has_started = true;
         self.pause_states_us.clear();
         self.paused_us = None;
         self.started_us = Some(started_us);

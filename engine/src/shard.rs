@@ -3,7 +3,8 @@
 //! Events go in through `handle_*`; sends, closes and envelopes come out through `poll_*` and
 //! [`Shard::take_envelopes`], once per turn after [`Shard::flush`]. The pieces: `connections` (accept,
 //! bytes, close), `requests` (what members ask), `membership` (join and leave), `delivery` (who gets what),
-//! `mesh` (envelopes), `watch` (who is slow), `deadlines`, `keeping` (what outlives it), `respawn` (a life after a fault).
+//! `mesh` (envelopes), `watch` (who is slow), `deadlines`, `keeping` (what outlives it), `respawn` (a life after a fault),
+//! `observe` (times), `report` (rooms, for whoever asks).
 //!
 //! Invariants: a frame goes to present members only; every member of a room sees its frames in one order;
 //! once a connection is closing, nothing is added to its outbox.
@@ -15,6 +16,8 @@ mod holdings;
 mod keeping;
 mod membership;
 mod mesh;
+mod observe;
+mod report;
 mod requests;
 mod respawn;
 mod watch;
@@ -22,6 +25,7 @@ mod watch;
 pub use connections::{Flow, Moved};
 pub use delivery::FanOut;
 pub use holdings::Holdings;
+pub use report::{MemberLine, RoomLine, RoomReport, RoomWalk, RoomsPage, Starting};
 
 use crate::audience::Audience;
 use crate::connection::{Connection, Phase};
@@ -30,6 +34,7 @@ use crate::ids::{ConnectionId, CoreId, MemberId, RoomId};
 use crate::limits::{ACTIONS_PER_TURN_MAX, App, Authz, Limits};
 use crate::link::Link;
 use crate::meter::{Meter, Rates};
+use crate::observed::Observed;
 use crate::outbox::Pool;
 use crate::room::Room;
 use crate::seed::Seed;
@@ -37,6 +42,7 @@ use crate::stats::Stats;
 use crate::time::Now;
 use deadlines::Deadlines;
 use delivery::Ready;
+use observe::Play;
 use respawn::Identity;
 use slab::Slab;
 use std::collections::HashMap;
@@ -132,6 +138,11 @@ pub struct Shard {
     /// Frames being written; empty between calls.
     scratch: Vec<u8>,
     handshakes: u64,
+    observed: Box<Observed>,
+    /// Starts whose PLAY is on its way to members.
+    plays: Vec<Play>,
+    /// Whose round trip TCP is to be asked.
+    rtts_due: VecDeque<ConnectionId>,
     is_draining: bool,
     #[cfg(feature = "chaos")]
     is_doomed: bool,
@@ -191,6 +202,9 @@ impl Shard {
             clocks: Some(Box::new(Clocks::new(0, 0))),
             scratch: Vec::new(),
             handshakes: 0,
+            observed: Box::default(),
+            plays: Vec::new(),
+            rtts_due: VecDeque::new(),
             is_draining: false,
             #[cfg(feature = "chaos")]
             is_doomed: false,

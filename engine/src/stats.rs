@@ -35,6 +35,8 @@ counters! {
     ending,
     /// Gauge: rooms whose home is this shard.
     rooms,
+    /// Gauge: members of rooms here whose newest sync_check was too far off.
+    out_of_sync,
     /// Sockets accepted.
     accepted,
     /// Answered with 101.

@@ -49,13 +49,15 @@ fn a_host_on_which_nothing_is_wrong() {
         ok    descriptors    RLIMIT_NOFILE 1048576 allows 1048480 connections
         ok    port           6001 is free
         ok    folder         rooms are not kept; BACKUP_DIR names a folder for them
-    "#]].assert_eq(&text(&findings(&facts(), &config()), &[]));
+    "#]]
+    .assert_eq(&text(&findings(&facts(), &config()), &[]));
 }
 
 #[test]
 fn an_old_kernel() {
     let facts = Facts { host: Host { kernel: "5.15.0-91-generic".to_owned(), ..host() }, ..facts() };
-    expect!["kernel: Linux 5.15.0-91-generic is too old; 6.1 is the oldest that will do"].assert_eq(&failure(&facts, &config()));
+    expect!["kernel: Linux 5.15.0-91-generic is too old; 6.1 is the oldest that will do"]
+        .assert_eq(&failure(&facts, &config()));
     assert_eq!(
         remedy::kernel("6.0.19"),
         Some("Linux 6.0.19 is too old; 6.1 is the oldest that will do".to_owned())
@@ -97,7 +99,8 @@ fn a_kernel_without_rings() {
 
 #[test]
 fn a_ring_without_a_feature() {
-    expect!["io_uring: this kernel's io_uring lacks a feature; 6.1 is the oldest that will do"].assert_eq(&failure(&refused(libc::EINVAL, |_| ()), &config()));
+    expect!["io_uring: this kernel's io_uring lacks a feature; 6.1 is the oldest that will do"]
+        .assert_eq(&failure(&refused(libc::EINVAL, |_| ()), &config()));
 }
 
 #[test]
@@ -123,7 +126,8 @@ fn a_port_that_is_taken() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let line = looked(&Config { port, ..config() }).replace(&port.to_string(), "PORT");
-    expect!["port: port PORT is taken by another process; stop it or choose another with --port"].assert_eq(&line);
+    expect!["port: port PORT is taken by another process; stop it or choose another with --port"]
+        .assert_eq(&line);
 }
 
 #[test]
@@ -135,7 +139,8 @@ fn a_port_for_privileged_processes() {
 #[test]
 fn an_address_that_this_host_does_not_have() {
     let elsewhere = config::Host::Address(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
-    expect!["port: this host does not have the address to listen on; see --host"].assert_eq(&looked(&Config { port: 0, host: elsewhere, ..config() }));
+    expect!["port: this host does not have the address to listen on; see --host"]
+        .assert_eq(&looked(&Config { port: 0, host: elsewhere, ..config() }));
 }
 
 fn folder_failure(path: &std::path::Path, shown: &str) -> String {
@@ -161,7 +166,8 @@ fn a_folder_that_another_process_has() {
     let line = folder_failure(&folder, "FOLDER");
     drop(store);
     let _ = std::fs::remove_dir_all(&folder);
-    expect!["folder: another process keeps its rooms in FOLDER; stop it or set another BACKUP_DIR"].assert_eq(&line);
+    expect!["folder: another process keeps its rooms in FOLDER; stop it or set another BACKUP_DIR"]
+        .assert_eq(&line);
 }
 
 #[test]

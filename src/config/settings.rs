@@ -3,8 +3,9 @@
 //! Order is that of the help and of the printed file. A value is text wherever it comes from, so that it is
 //! checked in one place.
 
-use super::{Config, Host, LogFormat};
+use super::{AdminAddress, Config, Host, LogFormat, Secret};
 use engine::{App, Authz, Origins};
+use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -27,6 +28,8 @@ pub(super) struct Setting {
     pub(super) unset: &'static str,
     /// A flag without a value means true.
     pub(super) is_switch: bool,
+    /// Its value is never shown.
+    pub(super) is_secret: bool,
     /// Sets it; `None` if the value is not allowed.
     pub(super) set: fn(&mut Config, &str) -> Option<()>,
     /// Its value as TOML; empty if there is none.
@@ -56,6 +59,7 @@ const fn text(key: &'static str, environment: &'static str, value_name: &'static
         allowed: "",
         unset: "by the descriptor limit",
         is_switch: false,
+        is_secret: false,
         set: |_, _| None,
         show: |_| String::new(),
     }
@@ -73,6 +77,17 @@ const fn limit_text(
 /// A number in its range.
 fn number<T: FromStr + PartialOrd>(value: &str, allowed: RangeInclusive<T>) -> Option<T> {
     value.replace('_', "").parse().ok().filter(|number| allowed.contains(number))
+}
+
+fn admin_address(value: &str) -> Option<AdminAddress> {
+    match value {
+        "auto" => Some(AdminAddress::Auto),
+        "off" => Some(AdminAddress::Off),
+        value => {
+            let on_loopback = || value.parse().ok().map(|port: u16| (Ipv4Addr::LOCALHOST, port).into());
+            value.parse().ok().or_else(on_loopback).map(AdminAddress::At)
+        }
+    }
 }
 
 fn power_of_two(value: &str, allowed: RangeInclusive<u32>) -> Option<u32> {
@@ -103,6 +118,7 @@ macro_rules! number_row {
             allowed: $allowed,
             unset: "",
             is_switch: false,
+            is_secret: false,
             set: |config, value| {
                 let parse: fn(&str) -> Option<_> = $parse;
                 config.$field.$key = parse(value)?;
@@ -286,6 +302,42 @@ pub(super) const SETTINGS: &[Setting] = &[
         set: |config, value| number(value, 1..=100_000_000).map(|rate| config.drain.rate_per_s = rate),
         show: |config| config.drain.rate_per_s.to_string(),
         ..text("drain_rate", "DOWNBEAT_DRAIN_RATE", "N")
+    },
+    Setting {
+        help: "Where health, metrics, figures and rooms are served; auto is 127.0.0.1:9600, or off if that is taken",
+        allowed: "auto, off, ADDRESS:PORT, or a port of 127.0.0.1",
+        set: |config, value| admin_address(value).map(|address| config.admin.address = address),
+        show: |config| match config.admin.address {
+            AdminAddress::Auto => "\"auto\"".to_owned(),
+            AdminAddress::Off => "\"off\"".to_owned(),
+            AdminAddress::At(address) => format!("\"{address}\""),
+        },
+        ..text("admin", "ADMIN", "ADDRESS")
+    },
+    Setting {
+        help: "What whoever uses the admin port has to send as a bearer token; others see a flag, so better set the variable",
+        allowed: Secret::ALLOWED,
+        unset: "none",
+        is_secret: true,
+        set: |config, value| {
+            config.admin.token = Some(Secret::parse(value)?);
+            Some(())
+        },
+        ..text("admin_token", "ADMIN_TOKEN", "TOKEN")
+    },
+    Setting {
+        help: "A file that holds the admin token, read at the start",
+        allowed: "a path that begins with /",
+        unset: "none",
+        set: |config, value| {
+            config.admin.token_file = Some(value).filter(|value| value.starts_with('/')).map(Into::into);
+            config.admin.token_file.as_ref().map(|_| ())
+        },
+        show: |config| {
+            let file = config.admin.token_file.as_ref();
+            file.map_or(String::new(), |file| toml::Value::String(file.display().to_string()).to_string())
+        },
+        ..text("admin_token_file", "ADMIN_TOKEN_FILE", "FILE")
     },
     Setting {
         help: "Connections of all cores; past it new ones are answered 503",

@@ -1,13 +1,14 @@
 //! Keeps the rooms on disk: what shards hand over, and how the last write went.
 
-use super::within;
+use crate::admin::{Snapshot, Status};
 use crate::backup::{self, Store, Written};
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::server::Running;
 use engine::snapshot::Slice;
 use glommio::timer::Timer;
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
@@ -27,23 +28,14 @@ pub struct Keeper {
     /// What is on the disk is not what there is, as a write has failed.
     is_behind: Cell<bool>,
     said: Cell<Option<Instant>>,
-    status: RefCell<Status>,
-}
-
-/// How it stands with the snapshots.
-#[derive(Clone, Debug, Default)]
-pub struct Status {
-    /// The newest one, when it was written, and how long that took.
-    pub written: Option<(Written, Instant, Duration)>,
-    /// Writes that failed.
-    pub failures: u64,
-    /// Why the newest one failed, if it did.
-    pub error: Option<String>,
+    status: Rc<RefCell<Status>>,
 }
 
 impl Keeper {
     /// Nothing is kept without a store.
     pub fn new(store: Option<Store>, clock: Clock, interval: Duration, cores: usize) -> Keeper {
+        let status = Rc::new(RefCell::new(Status::default()));
+        status.borrow_mut().snapshot = store.as_ref().map(|_| Snapshot::none_yet());
         Keeper {
             store: RefCell::new(store),
             clock,
@@ -51,7 +43,7 @@ impl Keeper {
             slices: RefCell::new(vec![Arc::default(); cores]),
             is_behind: Cell::new(false),
             said: Cell::new(None),
-            status: RefCell::new(Status::default()),
+            status,
         }
     }
 
@@ -60,9 +52,9 @@ impl Keeper {
         self.store.borrow().is_some()
     }
 
-    /// How it stands.
-    pub fn status(&self) -> Status {
-        self.status.borrow().clone()
+    /// Where it says how it stands.
+    pub fn status(&self) -> Rc<RefCell<Status>> {
+        Rc::clone(&self.status)
     }
 
     /// Writes a snapshot at each interval, if anything has changed. For ever.
@@ -98,7 +90,7 @@ impl Keeper {
         let mut has_changed = false;
         for (core, answer) in running.keep().into_iter().enumerate() {
             // A shard that has ended has no answer, and one that is stuck none in time.
-            if let Some(Ok(Some(slice))) = within(ANSWER_TIME, answer).await {
+            if let Some(Ok(Some(slice))) = clock::by(Instant::now() + ANSWER_TIME, answer).await {
                 self.slices.borrow_mut()[core] = slice;
                 has_changed = true;
             }
@@ -127,22 +119,26 @@ impl Keeper {
 
     fn note(&self, result: io::Result<Written>, started: Instant) {
         let mut status = self.status.borrow_mut();
+        let Some(snapshot) = &mut status.snapshot else { return };
         match result {
-            Ok(written) => {
+            Ok(Written { generation, bytes, rooms }) => {
                 self.is_behind.set(false);
-                if status.error.take().is_some() {
+                if snapshot.error.is_some() {
                     info!("rooms are kept again");
                     self.said.set(None);
                 }
-                status.written = Some((written, Instant::now(), started.elapsed()));
+                let took_ms = started.elapsed().as_secs_f64() * 1_000.0;
+                let failures = snapshot.failures;
+                let (at, bytes) = (Instant::now(), bytes as u64);
+                *snapshot = Snapshot { generation, at, rooms, bytes, took_ms, failures, error: None };
             }
             Err(error) => {
-                status.failures += 1;
+                snapshot.failures += 1;
                 if self.said.get().is_none_or(|said| said.elapsed() >= FAILURE_INTERVAL) {
                     self.said.set(Some(Instant::now()));
                     warn!("rooms cannot be kept: {error}; serving goes on, and the next try may succeed");
                 }
-                status.error = Some(error.to_string());
+                snapshot.error = Some(error.to_string());
             }
         }
     }

@@ -134,6 +134,11 @@ impl Json {
         RawValue::from_string(text.to_owned()).ok().map(Json)
     }
 
+    /// A string.
+    pub fn text(text: &str) -> Json {
+        Json(to_raw_value(text).expect("a string can be written"))
+    }
+
     /// The value's text.
     pub fn as_text(&self) -> &str {
         self.0.get()

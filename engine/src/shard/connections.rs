@@ -9,6 +9,7 @@ use crate::envelope::Envelope;
 use crate::ids::{ConnectionId, CoreId};
 use crate::limits::{App, ENDS_PER_TURN_MAX};
 use crate::meter::Meter;
+use crate::observed::record;
 use crate::placement;
 use crate::time::Now;
 use wire::answer::Clocks;
@@ -41,6 +42,8 @@ pub struct Moved {
     pub bytes: Vec<u8>,
     /// The room's home chose this core: it is not moved again.
     pub is_placed: bool,
+    /// When it was accepted: µs of the master clock, wrapped.
+    pub accepted_us: u32,
 }
 
 impl Shard {
@@ -49,6 +52,7 @@ impl Shard {
         self.now = now;
         self.stats.accepted += 1;
         let id = self.open_slot();
+        self.connections[id.index as usize].ticket = now.master_us as u32;
         if is_over_limit {
             self.refuse(id.index, &Refusal::Unavailable, false);
         } else {
@@ -62,7 +66,8 @@ impl Shard {
         self.now = now;
         self.stats.handed_in += 1;
         let id = self.open_slot();
-        let Moved { mut bytes, is_placed, .. } = moved;
+        let Moved { mut bytes, is_placed, accepted_us, .. } = moved;
+        self.connections[id.index as usize].ticket = accepted_us;
         let flow = self.read_head(id, &mut bytes, is_placed);
         (id, flow)
     }
@@ -274,9 +279,10 @@ impl Shard {
             Ok(Head::Complete(request, head_bytes)) => {
                 if let Some((to, is_placed)) = self.elsewhere(&request, is_placed) {
                     let bytes = bytes.to_vec();
+                    let accepted_us = self.connections[index as usize].ticket;
                     self.close_slot(index);
                     self.stats.handed_away += 1;
-                    return Flow::Moved(Moved { to, bytes, is_placed });
+                    return Flow::Moved(Moved { to, bytes, is_placed, accepted_us });
                 }
                 self.push_own(index, |out| upgrade::accept(&request, out));
                 head_bytes
@@ -305,6 +311,9 @@ impl Shard {
         self.stats.upgraded += 1;
         let connection = &mut self.connections[id.index as usize];
         connection.phase = Phase::Open;
+        let accepted_us = std::mem::take(&mut connection.ticket);
+        let handshake_us = (self.now.master_us as u32).wrapping_sub(accepted_us);
+        record(&mut self.observed.handshake, i64::from(handshake_us));
         self.deadlines.arm_ping(id, self.now);
         match self.settings.app {
             App::Rooms => self.deadlines.arm_join(id, self.now),
@@ -435,7 +444,9 @@ impl Shard {
     /// A message of a client of rooms, whose rate is metered.
     #[inline]
     fn handle_metered(&mut self, index: u32, text: &mut [u8]) {
-        let excess = self.meters[index as usize].messages.take(&self.rates.messages, self.now);
+        let meter = &mut self.meters[index as usize];
+        meter.received = meter.received.wrapping_add(1);
+        let excess = meter.messages.take(&self.rates.messages, self.now);
         if excess > 0 && self.is_flood(index, excess) {
             return;
         }

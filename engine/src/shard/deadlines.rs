@@ -198,6 +198,7 @@ impl Shard {
             Activity::Resting => {}
         }
         self.push_own(id.index, |out| frame::push_frame(out, Opcode::Ping, b""));
+        self.ask_rtt(id.index);
         self.deadlines.arm_ping(id, now);
     }
 
@@ -217,9 +218,12 @@ impl Shard {
                 continue;
             }
             let mut frames = std::mem::take(&mut self.scratch);
+            let before = room.out_of_sync;
             room.handle_deadline(now, &mut frames);
+            self.count_out_of_sync(index, before);
             self.broadcast(index, &mut frames, None);
             self.scratch = frames;
+            self.observe_start(index);
             self.arm_room(index);
         }
     }

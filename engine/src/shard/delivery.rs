@@ -76,6 +76,11 @@ impl Ready {
         self.bulk.pop_front().inspect(|_| self.bulk_sent += 1)
     }
 
+    /// Members of large audiences wait for their slice.
+    pub(super) fn is_behind(&self) -> bool {
+        !self.bulk.is_empty()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.prompt.is_empty() && self.bulk.is_empty() && self.audiences.is_empty()
     }

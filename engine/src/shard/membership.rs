@@ -85,6 +85,7 @@ impl Shard {
             self.connections[connection as usize].membership =
                 Membership::Member { audience: audience as u32, place: heard, home_place: place };
             self.push_own(connection, |out| out.extend_from_slice(&frames));
+            self.ask_rtt(connection);
         } else {
             self.members_elsewhere.insert(member, MemberElsewhere { room: index, place, ticket });
             let connection = member.connection;
@@ -163,6 +164,7 @@ impl Shard {
         let place = self.audiences[audience as usize].add(index);
         connection.membership = Membership::Member { audience, place, home_place: 0 };
         self.push_own(index, |out| out.extend_from_slice(frames));
+        self.ask_rtt(index);
     }
 
     /// A connection of this shard leaves what it is in or asked to join.
@@ -217,7 +219,9 @@ impl Shard {
     /// At the room's home: a member is no more. The last one out ends the room.
     pub(super) fn remove_member(&mut self, index: u32, place: u32) {
         let room = &mut self.rooms[index as usize];
+        self.stats.out_of_sync -= u64::from(room.out_of_sync);
         let member = room.remove(place as usize);
+        self.stats.out_of_sync += u64::from(room.out_of_sync);
         if let Some(moved) = room.members.get(place as usize).map(|moved| moved.id) {
             if moved.core == self.settings.core {
                 let connection = &mut self.connections[moved.connection.index as usize];

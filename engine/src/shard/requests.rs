@@ -138,7 +138,7 @@ impl Shard {
         };
         match message.request {
             Request::PlaybackState | Request::Sync | Request::SyncCheck { .. } => {
-                self.answer_query(from, room, &message.request);
+                self.answer_query(from, room, place, &message.request);
             }
             Request::Ready { check_id, rtt_ms } => match place {
                 Some(place) => self.ready(from, room, place, check_id, rtt_ms),
@@ -199,12 +199,12 @@ impl Shard {
         self.clocks = Some(clocks);
     }
 
-    fn answer_query(&mut self, from: MemberId, room: u32, request: &Request<'_, '_>) {
+    fn answer_query(&mut self, from: MemberId, room: u32, place: Option<u32>, request: &Request<'_, '_>) {
         let asked = &self.rooms[room as usize];
         let mut frames = std::mem::take(&mut self.scratch);
         match request {
             Request::SyncCheck { client_position_ms } => {
-                asked.write_resync(*client_position_ms, self.now, &mut frames);
+                self.check_sync(room, place, *client_position_ms, &mut frames);
             }
             Request::Sync if !asked.is_playing() => {}
             _ if self.is_late_member(from, room) => {
@@ -228,8 +228,14 @@ impl Shard {
         let now = self.now;
         let mut frames = std::mem::take(&mut self.scratch);
         let place = place as usize;
-        let outcome = self.rooms[room as usize].ready(place, check_id, rtt_ms, now, &mut frames);
+        let asked = &mut self.rooms[room as usize];
+        let before = asked.out_of_sync;
+        let outcome = asked.ready(place, check_id, rtt_ms, now, &mut frames);
+        self.count_out_of_sync(room, before);
         self.stats.stale_readiness += u64::from(outcome.stale);
+        if let Some(ready_us) = outcome.ready_us {
+            self.observe_ready(ready_us, rtt_ms);
+        }
         self.broadcast(room, &mut frames, None);
         if outcome.tell_others {
             self.rooms[room as usize].write_device_ready(place, now, &mut frames);
@@ -240,6 +246,7 @@ impl Shard {
         self.rooms[room as usize].write_catch_up(now, &mut frames);
         self.reply(from, Some(room), &mut frames, false);
         self.scratch = frames;
+        self.observe_start(room);
         self.arm_room(room);
     }
 
@@ -253,6 +260,7 @@ impl Shard {
         let check_id = self.settings.seed.check_id(self.settings.core, self.handshakes);
         let mut frames = std::mem::take(&mut self.scratch);
         let commanded = &mut self.rooms[room as usize];
+        let before = commanded.out_of_sync;
         match command {
             Request::Play { audio_url, duration, start_delay_ms, rtt_ms } => {
                 let duration = duration.map(|duration| duration.to_json());
@@ -268,6 +276,7 @@ impl Shard {
             Request::TrackChange { track } => commanded.change_track(*track, now, &mut frames),
             _ => {}
         }
+        self.count_out_of_sync(room, before);
         self.broadcast(room, &mut frames, None);
         self.scratch = frames;
         self.arm_room(room);

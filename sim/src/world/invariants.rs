@@ -5,9 +5,12 @@ use super::turn::Refused;
 use super::{Kept, World, broken};
 use crate::model::Client;
 use engine::CoreId;
+use engine::room::Member;
 
 /// A handshake and two PAUSE_STATEs.
 const TIMERS_MAX: usize = 3;
+/// Further off than this a client is told where to go.
+const DRIFT_MS_MAX: u16 = 450;
 
 impl World<'_> {
     /// After a call into a shard: the judge is told who left, then everything is looked at.
@@ -88,7 +91,14 @@ impl World<'_> {
         let (now, at) = (self.now, self.clock());
         let is_draining = self.cores[usize::from(core)].is_draining;
         let (mut rooms, mut vacant) = (0, 0);
+        let mut out_of_sync = 0;
         for room in shard.rooms() {
+            out_of_sync += u64::from(room.out_of_sync);
+            let is_off =
+                |member: &&Member| member.drift_ms().is_some_and(|ms| ms.unsigned_abs() > DRIFT_MS_MAX);
+            if room.members.iter().filter(is_off).count() != room.out_of_sync as usize {
+                return broken("a room counts its members that are out of sync", format!("{room:?}"));
+            }
             let name = &room.code;
             // In a drain a room waits for whoever may come back to it.
             if room.members.is_empty() && is_draining {
@@ -121,6 +131,13 @@ impl World<'_> {
             }
             judged.played_us = room.is_playing().then_some(position_us);
             judged.may_jump = false;
+        }
+        if shard.stats().out_of_sync != out_of_sync {
+            let gauge = shard.stats().out_of_sync;
+            return broken(
+                "a shard counts its rooms' members that are out of sync",
+                format!("{gauge}, {out_of_sync}"),
+            );
         }
         let mut modelled = 0;
         for judged in self.judge.rooms.values_mut().filter(|room| room.home == core) {
