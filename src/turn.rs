@@ -175,8 +175,7 @@ impl Core {
         let began = self.driver.now();
         self.obey();
         let now = if self.drain_inboxes() { self.driver.now() } else { began };
-        self.gather(now)?;
-        let now = self.driver.now();
+        let now = self.gather(now)?;
         self.driver.handle_deadlines(now);
         self.go_on_draining(now);
         self.go_on_keeping();
@@ -282,8 +281,9 @@ impl Core {
 
     /// Reaps; and where many speak at once, waits for the others of them, since one more event before the
     /// fan-out saves a whole one after it.
-    fn gather(&mut self, now: Now) -> io::Result<()> {
-        self.reap(now)?;
+    /// Returns the newest reading of the clock, which is good enough for deadlines: at most so many completions old.
+    fn gather(&mut self, now: Now) -> io::Result<Now> {
+        let mut now = self.reap(now)?;
         let mut fan_out = self.driver.fan_out();
         let mut waited = Waited::default();
         while !self.driver.is_pressing()
@@ -292,7 +292,7 @@ impl Core {
             let asleep = Instant::now();
             self.ring.linger(wait.wanted, wait.time)?;
             waited.time += asleep.elapsed();
-            self.reap(self.driver.now())?;
+            now = self.reap(self.driver.now())?;
             let before = std::mem::replace(&mut fan_out, self.driver.fan_out());
             if fan_out.events == before.events {
                 break;
@@ -300,12 +300,12 @@ impl Core {
             waited.events += fan_out.events - before.events;
         }
         self.crowd.observe(fan_out);
-        Ok(())
+        Ok(now)
     }
 
     /// Takes completions until neither the queue nor the kernel has any, or the turn is full. This is what
     /// lets a broadcast's turn see all of its messages before it sends any.
-    fn reap(&mut self, mut now: Now) -> io::Result<()> {
+    fn reap(&mut self, mut now: Now) -> io::Result<Now> {
         let mut taken = 0;
         let mut is_asked = false;
         while taken < COMPLETIONS_PER_TURN_MAX && !self.driver.is_pressing() {
@@ -313,7 +313,7 @@ impl Core {
                 // The kernel may leave TASKRUN set after the last of its work was taken (it sets the flag
                 // after it has listed the work), so one question without an answer ends it.
                 if is_asked || self.driver.is_starved() || !self.ring.is_kernel_ready() {
-                    return Ok(());
+                    return Ok(now);
                 }
                 is_asked = true;
                 self.ring.enter()?;
@@ -337,7 +337,7 @@ impl Core {
                 self.ring.arm_doorbell()?;
             }
         }
-        Ok(())
+        Ok(now)
     }
 
     /// Queues all that the turn led to.

@@ -154,3 +154,37 @@ fn the_printed_configuration_is_a_file_that_gives_the_same() {
     };
     assert_eq!(values(&twice), values(&text));
 }
+
+#[test]
+fn the_admin_port_is_automatic_off_an_address_or_a_port_of_loopback() {
+    assert_eq!(config(&[], &[], "").admin.address, AdminAddress::Auto);
+    for (value, expected) in [
+        ("auto", AdminAddress::Auto),
+        ("off", AdminAddress::Off),
+        ("9700", AdminAddress::At(([127, 0, 0, 1], 9700).into())),
+        ("0.0.0.0:9600", AdminAddress::At(([0, 0, 0, 0], 9600).into())),
+        ("[::1]:1", AdminAddress::At("[::1]:1".parse().unwrap())),
+    ] {
+        assert_eq!(config(&["--admin", value], &[], "").admin.address, expected, "{value}");
+        assert_eq!(config(&[], &[("ADMIN", value)], "").admin.address, expected, "{value}");
+    }
+    assert!(refusal(&["--admin", "on"], &[], "").contains("auto, off, ADDRESS:PORT"));
+}
+
+#[test]
+fn a_secret_is_never_shown_also_when_it_is_refused() {
+    let token = "a-token-that-is-long-enough";
+    let environment = [("ADMIN_TOKEN", token)];
+    let config = config(&[], &environment, "");
+    assert!(config.admin.token.as_ref().is_some_and(|secret| secret.is(token)));
+    assert!(!format!("{config:?}").contains(token));
+    let Ok(Command::Print(text)) = parse_with(&["config"], &environment, "") else {
+        panic!("nothing printed")
+    };
+    assert!(
+        text.contains("# admin_token =  # environment: ADMIN_TOKEN\n") && !text.contains(token),
+        "{text}"
+    );
+    let refused = refusal(&["--admin-token", "short secret"], &[], "");
+    assert!(refused.starts_with("downbeat: --admin-token: ") && !refused.contains("secret"), "{refused}");
+}

@@ -52,10 +52,13 @@ pub enum Answer {
     Room(Option<Box<RoomReport>>),
 }
 
+/// A walk, and who waits for it.
+type Walk = (RoomWalk, oneshot::Sender<Answer>);
+
 /// Questions that take more than a turn, and what was counted by the end of the turn before.
 #[derive(Default)]
 pub(super) struct Reports {
-    walk: Option<(RoomWalk, oneshot::Sender<Answer>)>,
+    walk: Option<Box<Walk>>,
     messages_before: u64,
 }
 
@@ -68,7 +71,7 @@ impl Reports {
                 let observed = driver.shard().take_observed(empty);
                 let _ = reply.send(Measured { observed, cpu_us: cpu_us() });
             }
-            Question::Rooms { walk, reply } => self.walk = Some((walk, reply)),
+            Question::Rooms { walk, reply } => self.walk = Some(Box::new((walk, reply))),
             Question::Room { room_code, reply } => {
                 let report = driver.shard().report_room(&room_code, now);
                 let _ = reply.send(Answer::Room(report.map(Box::new)));
@@ -82,14 +85,10 @@ impl Reports {
     }
 
     /// One more slice of a walk.
+    #[inline]
     pub(super) fn go_on(&mut self, driver: &mut Driver, now: Now) {
-        let Some((mut walk, reply)) = self.walk.take() else { return };
-        if reply.is_canceled() {
-            return;
-        }
-        match driver.shard().walk_rooms(&mut walk, now) {
-            Some(page) => drop(reply.send(Answer::Rooms(page))),
-            None => self.walk = Some((walk, reply)),
+        if let Some(walk) = self.walk.take() {
+            self.walk = walk_on(walk, driver, now);
         }
     }
 
@@ -107,6 +106,19 @@ impl Reports {
         }
         shard.handle_submitted(now);
     }
+}
+
+/// What is left of a walk after a slice.
+#[cold]
+fn walk_on(mut walk: Box<Walk>, driver: &mut Driver, now: Now) -> Option<Box<Walk>> {
+    let (rooms, reply) = &mut *walk;
+    if reply.is_canceled() {
+        return None;
+    }
+    let Some(page) = driver.shard().walk_rooms(rooms, now) else { return Some(walk) };
+    // Who does not wait any more has no use for an answer.
+    let _ = walk.1.send(Answer::Rooms(page));
+    None
 }
 
 /// CPU time of the calling thread, µs.
