@@ -7,7 +7,19 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 skipped=()
-step() { printf '\n== %s\n' "$*"; }
+# What comes next, and when, in seconds from the start.
+step() { printf '\n== %s s: %s\n' "$SECONDS" "$*"; }
+# may_skip WHAT COMMAND...: exit status 77 means that this machine has not what it takes.
+may_skip() {
+    local what=$1 status=0
+    shift
+    "$@" || status=$?
+    case $status in
+        0) ;;
+        77) skipped+=("$what") ;;
+        *) exit 1 ;;
+    esac
+}
 
 step "form"
 cargo fmt --all --check
@@ -35,58 +47,30 @@ step "fuzz targets, 30 s each"
 FUZZ_SEED=1 scripts/fuzz.sh
 
 step "transcripts against the release binary"
-cargo build --release --quiet --bins
+cargo build --release --quiet --bins -p downbeat -p loadgen -p sim
 scripts/transcripts.sh
 
 step "deploy/: the unit, the seccomp profile with the release binary under it, alerts, dashboard"
-status=0
-scripts/deploy-check.sh || status=$?
-case $status in
-    0) ;;
-    77) skipped+=("deploy/") ;;
-    *) exit 1 ;;
-esac
+may_skip "deploy/" scripts/deploy-check.sh
 
 step "metrics of a server at work against Prometheus' parsers"
-cargo build --release --quiet --bins -p loadgen
-status=0
-scripts/metrics-check.sh || status=$?
-case $status in
-    0) ;;
-    77) skipped+=("Prometheus' parsers") ;;
-    *) exit 1 ;;
-esac
+may_skip "Prometheus' parsers" scripts/metrics-check.sh
 
 step "Autobahn's fuzzing client against the release binary"
-status=0
-scripts/autobahn.sh || status=$?
-case $status in
-    0) ;;
-    77) skipped+=("Autobahn's fuzzing client") ;;
-    *) exit 1 ;;
-esac
+may_skip "Autobahn's fuzzing client" scripts/autobahn.sh
 
 step "the dashboard in headless Chromium"
-status=0
-scripts/dashboard-test.sh || status=$?
-case $status in
-    0) ;;
-    77) skipped+=("the dashboard's tests") ;;
-    *) exit 1 ;;
-esac
+may_skip "the dashboard's tests" scripts/dashboard-test.sh
 
 step "generated sessions against the model: in process, then the release binary over sockets"
-cargo build --release --quiet -p sim
 target/release/differential --sessions 10000
 target/release/differential --sessions 300 --server target/release/downbeat
 
 step "2,000 simulated worlds, then the simulator against planted bugs"
-cargo build --release --quiet -p sim
 target/release/simulate --seeds 2000
 scripts/sim-planted.sh
 
 step "load generator: its own tests, then every scenario against the release binary"
-cargo build --release --quiet -p loadgen
 # Two of its tests compare measurements, so a machine that is busy just then gets another chance.
 for attempt in 1 2 3; do
     target/release/loadgen selftest && break
@@ -111,4 +95,4 @@ scripts/perf-ci.sh 'target/release/downbeat --host 127.0.0.1 --port {port} --cor
     scripts/ci-perf-example.toml -c 500 -d 3s || [ $? = 3 ]
 
 for what in "${skipped[@]}"; do printf '\nSKIPPED: %s\n' "$what"; done
-printf '\nall of scripts/ci.sh passed%s\n' "${skipped:+ but what was skipped}"
+printf '\nall of scripts/ci.sh passed%s, in %s s\n' "${skipped:+ but what was skipped}" "$SECONDS"

@@ -31,7 +31,7 @@ has_nightly() { command -v rustup > /dev/null && rustup toolchain list | grep -q
 # One that is on the way already is waited for, but not for ever.
 has_cargo_fuzz() {
     command -v cargo-fuzz > /dev/null ||
-        timeout 600 cargo install --quiet --locked --root "$tools" cargo-fuzz 2> "$work/install.log"
+        timeout 600 cargo install --quiet --locked --debug --root "$tools" cargo-fuzz 2> "$work/install.log"
 }
 
 choose() {

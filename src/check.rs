@@ -5,6 +5,7 @@
 
 pub mod remedy;
 
+use crate::admin;
 use crate::backup::Store;
 use crate::config::Config;
 use crate::driver;
@@ -26,6 +27,8 @@ pub struct Facts {
     pub ring: RingFacts,
     /// Why the port cannot be had, if it cannot.
     pub port: Option<String>,
+    /// Where the admin port is, or why it cannot be as it was set.
+    pub admin: Result<String, String>,
     /// Why the folder for rooms cannot be used, if it cannot.
     pub folder: Option<String>,
 }
@@ -48,6 +51,7 @@ pub fn look(config: &Config) -> io::Result<Facts> {
         host,
         ring: RingFacts::read(try_ring(config).err()),
         port: Listeners::bind(config).err().map(|error| error.to_string()),
+        admin: admin::listen(&config.admin).map(|port| port.to_string()).map_err(|error| error.to_string()),
         folder: Store::open(&config.backup).err().map(|error| error.to_string()),
     })
 }
@@ -88,6 +92,7 @@ pub fn findings(facts: &Facts, config: &Config) -> Vec<Finding> {
             ),
         ),
         finding("port", facts.port.clone(), port),
+        finding("admin port", facts.admin.clone().err(), facts.admin.clone().unwrap_or_default()),
         finding("folder", facts.folder.clone(), folder),
     ]
 }

@@ -8,7 +8,7 @@ use crate::control::EXIT_SOFTWARE;
 use crate::life::Faults;
 use crate::server::{Listeners, StartError};
 use rustix::io::FdFlags;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, getppid, kill_process};
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::env;
@@ -19,7 +19,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
 use std::time::Instant;
 
-/// The listeners' descriptors, by which a server knows that it has a parent.
+/// The parent's id and the listeners' descriptors, by which a server knows that it has a parent: `1234:3,4`.
 const LISTENERS: &str = "DOWNBEAT_LISTENERS";
 /// Exit statuses that say that another start would end alike: an orderly stop, bad settings, a host that cannot run it.
 const FINAL_CODES: [i32; 3] = [0, 64, 78];
@@ -34,9 +34,9 @@ pub fn run(config: &Config, say: impl Fn(&str)) -> Result<u8, Box<dyn Error>> {
         rustix::io::fcntl_setfd(socket, FdFlags::empty())?;
     }
     let descriptors: Vec<String> = sockets.iter().map(|socket| socket.as_raw_fd().to_string()).collect();
-    let descriptors = descriptors.join(",");
+    let inheritance = format!("{}:{}", std::process::id(), descriptors.join(","));
     let mut held = Some(listeners);
-    let mut server = start(&descriptors)?;
+    let mut server = start(&inheritance)?;
     let mut faults = Faults::default();
     for signal in &mut signals {
         if signal != SIGCHLD {
@@ -54,18 +54,23 @@ pub fn run(config: &Config, say: impl Fn(&str)) -> Result<u8, Box<dyn Error>> {
             return Ok(EXIT_SOFTWARE);
         }
         say(&format!("the server ended ({status}); starting it anew"));
-        server = start(&descriptors)?;
+        server = start(&inheritance)?;
     }
     Ok(EXIT_SOFTWARE)
 }
 
 /// The listeners that a parent holds, if this process has one. It ends with its parent.
 pub fn inherited(config: &Config) -> Result<Option<Listeners>, StartError> {
-    let Ok(descriptors) = env::var(LISTENERS) else { return Ok(None) };
+    let Ok(inheritance) = env::var(LISTENERS) else { return Ok(None) };
     let refused = |error: &dyn std::fmt::Display| {
-        StartError::new(format!("{LISTENERS}={descriptors}: {error}; only a supervisor sets it"))
+        StartError::new(format!("{LISTENERS}={inheritance}: {error}; only a supervisor sets it"))
     };
+    let (parent, descriptors) = inheritance.split_once(':').ok_or_else(|| refused(&"no parent"))?;
     rustix::process::set_parent_process_death_signal(Some(Signal::TERM)).map_err(|error| refused(&error))?;
+    // Had it ended before that, no signal would come.
+    if getppid().map(|parent| parent.as_raw_nonzero().to_string()).as_deref() != Some(parent) {
+        return Err(refused(&"its parent has gone"));
+    }
     let numbers = descriptors.split(',').map(str::parse).collect::<Result<Vec<RawFd>, _>>();
     let numbers = numbers.map_err(|error| refused(&error))?;
     let own = |number: &RawFd| {
@@ -87,7 +92,7 @@ fn borrowed<'fd>(number: RawFd) -> std::os::fd::BorrowedFd<'fd> {
     unsafe { std::os::fd::BorrowedFd::borrow_raw(number) }
 }
 
-fn start(descriptors: &str) -> io::Result<Child> {
+fn start(inheritance: &str) -> io::Result<Child> {
     // This very program, also if its file was replaced or removed meanwhile.
     let mut server = Command::new("/proc/self/exe");
     let mut arguments = env::args_os();
@@ -95,7 +100,7 @@ fn start(descriptors: &str) -> io::Result<Child> {
         server.arg0(name);
     }
     // A group of its own: a terminal's Ctrl-C comes to us alone, and from us to it, once. The server feeds the watchdog.
-    server.args(arguments).env(LISTENERS, descriptors).env_remove("WATCHDOG_PID").process_group(0).spawn()
+    server.args(arguments).env(LISTENERS, inheritance).env_remove("WATCHDOG_PID").process_group(0).spawn()
 }
 
 fn pass_on(server: &Child, signal: i32) {

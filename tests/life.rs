@@ -310,6 +310,29 @@ fn too_many_faults_end_the_process_with_70() {
     assert_eq!(process.wait().code(), Some(70));
 }
 
+/// A server that stands still for a while (a stopped container, a machine that swaps) cuts nobody off when it goes on.
+/// STOPPED_S says how long (1 s); past two intervals of pings it could take everyone for gone.
+#[test]
+fn a_server_that_stood_still_goes_on_with_everyone() {
+    let stopped_s = std::env::var("STOPPED_S").map_or(1, |seconds| seconds.parse().unwrap());
+    let process = start(downbeat().args(["--port", "0", "--host", "127.0.0.1", "--cores", "2"]));
+    let mut members: Vec<Client> = (0..10).map(|_| connect(process.port, "/ws/sync?roomCode=R")).collect();
+    play(&mut members[0], "R");
+    for (i, member) in members.iter_mut().enumerate().skip(1) {
+        join(member, "R", &i.to_string());
+        hear_type(member, "PLAY_SYNC");
+    }
+    process.signal(Signal::STOP);
+    // What was said meanwhile waits for it.
+    say(&mut members[1], r#"{"type":"SEEK","roomCode":"R","seekPositionMs":60000}"#);
+    std::thread::sleep(Duration::from_secs(stopped_s));
+    process.signal(Signal::CONT);
+    for member in &mut members {
+        member.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
+        hear_type(member, "SEEK");
+    }
+}
+
 /// The server that a supervisor has started.
 fn server_of(process: &Process) -> i32 {
     let pid = process.child.id();

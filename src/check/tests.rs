@@ -1,6 +1,6 @@
 use super::*;
 use crate::backup::Store;
-use crate::config::{self, BackupSettings};
+use crate::config::{self, AdminAddress, AdminSettings, BackupSettings};
 use expect_test::expect;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -20,7 +20,7 @@ fn host() -> Host {
 
 fn facts() -> Facts {
     let ring = RingFacts { disabled: Some(0), memlock_bytes: Some(8 << 20), ..RingFacts::default() };
-    Facts { host: host(), ring, port: None, folder: None }
+    Facts { host: host(), ring, port: None, admin: Ok("http://127.0.0.1:9600".to_owned()), folder: None }
 }
 
 fn config() -> Config {
@@ -48,6 +48,7 @@ fn a_host_on_which_nothing_is_wrong() {
         ok    locked memory  RLIMIT_MEMLOCK 8192 KiB
         ok    descriptors    RLIMIT_NOFILE 1048576 allows 1048480 connections
         ok    port           6001 is free
+        ok    admin port     http://127.0.0.1:9600
         ok    folder         rooms are not kept; BACKUP_DIR names a folder for them
     "#]]
     .assert_eq(&text(&findings(&facts(), &config()), &[]));
@@ -168,6 +169,14 @@ fn a_folder_that_another_process_has() {
     let _ = std::fs::remove_dir_all(&folder);
     expect!["folder: another process keeps its rooms in FOLDER; stop it or set another BACKUP_DIR"]
         .assert_eq(&line);
+}
+
+#[test]
+fn an_admin_port_for_everyone() {
+    let address = "0.0.0.0:9600".parse().unwrap();
+    let exposed = AdminSettings { address: AdminAddress::At(address), token: None, token_file: None };
+    let admin = admin::listen(&exposed).map(|port| port.to_string()).map_err(|error| error.to_string());
+    expect!["admin port: --admin 0.0.0.0:9600 can be reached from other hosts and has no token; set ADMIN_TOKEN or --admin-token-file, or listen on 127.0.0.1"].assert_eq(&failure(&Facts { admin, ..facts() }, &config()));
 }
 
 #[test]
