@@ -9,6 +9,7 @@ pub mod banner;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod demo;
 pub mod driver;
 pub mod host;
 pub mod listener;

@@ -6,6 +6,7 @@
 use crate::admission::Admission;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::demo;
 use crate::driver::{self, Driver};
 use crate::listener;
 use crate::mesh::{Doorbell, Mesh};
@@ -109,6 +110,7 @@ pub fn start(config: &Config, connections_max: usize, notify: &Notify) -> Result
                 authz: config.authz,
                 limits: config.limits.clone(),
                 seed,
+                page: config.has_demo().then(demo::page),
             },
             // More shards than CPUs wrap around.
             cpu: cpus[core % cpus.len()],

@@ -71,6 +71,7 @@ impl World {
             authz: setup.authz,
             limits: setup.limits.clone(),
             seed: Seed(4, 12),
+            page: None,
         };
         World {
             shards: (0..setup.cores).map(|core| Shard::new(settings(core))).collect(),
