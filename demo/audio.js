@@ -4,6 +4,7 @@
 // buffers of browser, system and loudspeaker); getOutputTimestamp() says which sample is heard when, and from that
 // the two clocks are tied together. Its readings jitter by a buffer's length, their median over two seconds does not.
 
+const OUTPUT_SAMPLES_MIN = 10;
 const OUTPUT_SAMPLES_MAX = 50;
 /** Further off than this for several readings in a row, the device was changed or slept. */
 const OUTPUT_JUMP_MS = 20;
@@ -24,9 +25,9 @@ class OutputClock {
   read() {
     const sample = this.reading();
     if (sample === undefined) return;
-    if (this.samples.length >= 8 && Math.abs(sample - this.offset) > OUTPUT_JUMP_MS) {
+    if (this.isReady && Math.abs(sample - this.offset) > OUTPUT_JUMP_MS) {
       this.strangers.push(sample);
-      if (this.strangers.length < 8) return;
+      if (this.strangers.length < OUTPUT_SAMPLES_MIN) return;
       this.samples = this.strangers;
     } else {
       this.samples.push(sample);
@@ -47,7 +48,7 @@ class OutputClock {
   }
 
   get isReady() {
-    return this.samples.length >= 4;
+    return this.samples.length >= OUTPUT_SAMPLES_MIN;
   }
 
   /** The context's time, in s, of what is heard at a time of performance.now(). */
@@ -176,13 +177,13 @@ const INSTRUMENTS = {
   bell(sound, { at, lengthS, bus, strength, frequency }) {
     const into = bus.bus;
     const decayS = Math.max(lengthS, 0.5) * 1.5;
-    sound.tone({ frequency, at, decayS, peak: 0.17 * strength, into });
-    sound.tone({ frequency: frequency * 2.005, at, decayS: decayS * 0.6, peak: 0.05 * strength, into });
+    sound.tone({ frequency, at, decayS, peak: 0.21 * strength, into });
+    sound.tone({ frequency: frequency * 2.005, at, decayS: decayS * 0.6, peak: 0.06 * strength, into });
     sound.tone({ frequency: frequency * 5.4, at, decayS: 0.09, peak: 0.035 * strength, into });
   },
   harp(sound, { at, bus, strength, frequency }) {
     const into = bus.warm;
-    sound.tone({ type: "triangle", frequency, at, decayS: 0.6, peak: 0.13 * strength, into });
+    sound.tone({ type: "triangle", frequency, at, decayS: 0.6, peak: 0.17 * strength, into });
     sound.tone({ frequency: frequency * 2, at, decayS: 0.25, peak: 0.05 * strength, into });
   },
   pad(sound, { at, lengthS, bus, strength, frequency }) {
@@ -192,8 +193,10 @@ const INSTRUMENTS = {
   },
   bass(sound, { at, lengthS, bus, strength, frequency }) {
     const decayS = Math.max(lengthS, 0.3) * 1.3;
-    sound.tone({ frequency, at, attackS: 0.008, decayS, peak: 0.3 * strength, into: bus.bus });
-    sound.tone({ type: "triangle", frequency, at, attackS: 0.008, decayS, peak: 0.12 * strength, into: bus.warm });
+    sound.tone({ frequency, at, attackS: 0.008, decayS, peak: 0.24 * strength, into: bus.bus });
+    // The octave is what small loudspeakers have of it.
+    const octave = frequency * 2;
+    sound.tone({ type: "triangle", frequency: octave, at, attackS: 0.008, decayS, peak: 0.1 * strength, into: bus.warm });
   },
   kick(sound, { at, bus, strength }) {
     const drum = sound.tone({ frequency: 110, at, decayS: 0.28, peak: 0.42 * strength, into: bus.bus });
@@ -205,7 +208,7 @@ const INSTRUMENTS = {
     sound.tone({ type: "triangle", frequency: 410, at, decayS: 0.05, peak: 0.08 * strength, into: bus.bus });
   },
   shaker(sound, { at, bus, strength }) {
-    sound.hiss({ at, frequency: 7200, q: 1.2, decayS: 0.06, peak: 0.06 * strength, into: bus.bus });
+    sound.hiss({ at, frequency: 7200, q: 1.2, decayS: 0.06, peak: 0.08 * strength, into: bus.bus });
   },
   click(sound, { at, bus, strength, frequency }) {
     const into = bus.bus;

@@ -5,7 +5,12 @@
 // sends; `room.js` brings the samples.
 
 const CLOCK_WINDOW_MS = 7000;
-const CLOCK_SAMPLES_MIN = 3;
+/** It is good enough to play by once it is that certain, or once two bursts of pings have brought no better. */
+const CLOCK_CERTAIN_MS = 8;
+const CLOCK_SAMPLES_MIN = 5;
+const CLOCK_SAMPLES_ENOUGH = 14;
+/** A sample may contradict the others by so much: what clocks may drift apart within the window. */
+const CLOCK_SLACK_MS = 2;
 
 const median = (values) => {
   const sorted = [...values].sort((a, b) => a - b);
@@ -26,10 +31,14 @@ class MasterClock {
   /** One round trip: our readings of performance.now() around it, the server's of both its clocks. */
   add(sentAt, receivedAt, masterMs, unixMs) {
     const middle = (sentAt + receivedAt) / 2;
+    const rtt = receivedAt - sentAt;
+    const offset = masterMs - middle;
+    // Both this one and the estimate are sure within half their round trips: here one of the clocks has jumped.
+    if (this.isReady && Math.abs(offset - this.offset) > rtt / 2 + this.uncertaintyMs + CLOCK_SLACK_MS) this.reset();
     this.samples.push({
       receivedAt,
-      rtt: receivedAt - sentAt,
-      offset: masterMs - middle,
+      rtt,
+      offset,
       unixOffset: unixMs - (performance.timeOrigin + middle),
     });
     // Old samples leave, since the clocks drift apart by some 50 µs a second.
@@ -46,8 +55,10 @@ class MasterClock {
     this.unixOffset = median(best.map((sample) => sample.unixOffset));
   }
 
+  /** A page that is still loading answers late, and would measure that as distance. */
   get isReady() {
-    return this.samples.length >= CLOCK_SAMPLES_MIN;
+    const { length } = this.samples;
+    return length >= CLOCK_SAMPLES_ENOUGH || (length >= CLOCK_SAMPLES_MIN && this.uncertaintyMs <= CLOCK_CERTAIN_MS);
   }
 
   /** There has been an offset, though the connection that it came from may be gone. */

@@ -7,7 +7,7 @@
 const FULL_TURN = 2 * Math.PI;
 const TOP = -FULL_TURN / 4;
 
-/** Where each voice lies, as parts of the disc's radius, and how it is drawn. */
+/** Where each voice lies, as parts of the disc's radius, and how it is drawn: as an arc, or a spoke of some length. */
 const LANES = {
   bass: { from: 0.36, to: 0.44, width: 0.014, color: "bass" },
   pad: { from: 0.46, to: 0.56, width: 0.008, color: "pad", rest: 0.45 },
@@ -16,7 +16,7 @@ const LANES = {
   kick: { from: 0.872, to: 0.872, width: 0.012, color: "drum" },
   rim: { from: 0.892, to: 0.892, width: 0.009, color: "drum" },
   shaker: { from: 0.908, to: 0.908, width: 0.006, color: "drum" },
-  click: { from: 0.56, to: 0.78, width: 0.024, color: "bell" },
+  click: { from: 0.6, to: 0.6, width: 0.022, color: "bell", spoke: 0.24 },
 };
 const COLORS = ["plate", "plate-edge", "groove", "ink", "faint", "accent", "bell", "harp", "pad", "bass", "drum", "page"];
 const GLOW_MS = 650;
@@ -70,7 +70,7 @@ class Disc {
     return TOP + (ms / this.track.loopMs) * FULL_TURN;
   }
 
-  /** `scene`: {positionMs, isMoving, lead: 1 to 0 before a start, wave, devices, ownDevice}. */
+  /** `scene`: {positionMs, isMoving, lead: 1 to 0 before a start, wave, devices}. */
   draw(scene) {
     if (this.isStale) this.drawPlate();
     const { context, size } = this;
@@ -93,7 +93,7 @@ class Disc {
     this.drawHand(handMs, pulse);
     if (scene.lead > 0) this.drawLead(scene.lead);
     else if (scene.wave && !isCalm) this.drawWave(scene.wave);
-    this.drawDevices(scene, isCalm ? 0 : pulse);
+    this.drawDevices(scene.devices, isCalm ? 0 : pulse);
   }
 
   drawPlate() {
@@ -156,10 +156,14 @@ class Disc {
     const lane = LANES[note.voice];
     const radius = this.radiusOf(note, lane);
     const start = this.angleOf(note.at);
-    // Round caps reach beyond the arc, so that it ends early by as much.
-    const end = Math.max(this.angleOf(note.at + note.length) - (1.6 * lane.width) / radius, start + 0.0005);
     context.globalAlpha = alpha;
     context.strokeStyle = color;
+    if (lane.spoke) {
+      this.spoke(context, start, radius, radius + lane.spoke * note.strength ** 2, lane.width * scale);
+      return;
+    }
+    // Round caps reach beyond the arc, so that it ends early by as much.
+    const end = Math.max(this.angleOf(note.at + note.length) - (1.6 * lane.width) / radius, start + 0.0005);
     context.lineWidth = lane.width * scale;
     context.beginPath();
     context.arc(0, 0, radius, start, end);
@@ -256,21 +260,21 @@ class Disc {
       const angle = TOP + (i / points) * FULL_TURN;
       // Both ends fade to nothing, so that they meet.
       const window = Math.sin((i / points) * Math.PI);
-      const radius = 0.285 + Math.max(-0.035, Math.min(0.035, wave[i * 4] * 0.13)) * window;
+      const radius = 0.285 + Math.max(-0.04, Math.min(0.04, wave[i * 4] * 0.35)) * window;
       context.lineTo(radius * Math.cos(angle), radius * Math.sin(angle));
     }
     context.closePath();
     context.stroke();
   }
 
-  /** A light below the rim for each device; this one has a ring around it. */
-  drawDevices({ devices, ownDevice }, pulse) {
+  /** A light below the rim for each device, this one's first and in its own colour. */
+  drawDevices(devices, pulse) {
     const { context } = this;
     const count = Math.min(devices, DEVICES_MAX);
     for (let i = 0; i < count; i++) {
       const angle = FULL_TURN / 4 - (i - (count - 1) / 2) * DEVICE_APART;
       const [x, y] = [Math.cos(angle) * 0.972, Math.sin(angle) * 0.972];
-      this.circle(context, x, y, 0.0125 + 0.006 * pulse, i === ownDevice ? this.color.accent : this.color.pad);
+      this.circle(context, x, y, 0.0145 + 0.006 * pulse, i ? this.color.pad : this.color.accent);
     }
   }
 }

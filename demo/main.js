@@ -23,7 +23,7 @@ let note = "";
 const drifts = [];
 
 // Devices: who is known by name, and how many the server has said there are.
-const devices = { own: "", known: new Set(), total: undefined };
+const devices = { known: new Set(), total: undefined };
 
 const deviceCount = () => Math.max(devices.total ?? 0, devices.known.size, 1);
 
@@ -53,7 +53,6 @@ function countDown(master, now) {
 
 const HEARD = {
   joined({ wsId }) {
-    devices.own = wsId;
     devices.known = new Set([wsId]);
     devices.total = undefined;
   },
@@ -367,7 +366,6 @@ function frame(now) {
     lead: phase === "playing" ? Math.min(lead / leadTotalMs, 1) : 0,
     wave: isMoving && sound.isRunning ? sound.readWave() : undefined,
     devices: deviceCount(),
-    ownDevice: 0,
   });
 }
 

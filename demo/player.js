@@ -2,8 +2,8 @@
 //
 // What the room says is only where the track's zero lies on the master clock. A *take* is one unbroken run from there:
 // it knows where that zero lies on the audio clock, and books notes a little ahead of their time. The two clocks drift
-// apart; the take follows in steps of a quarter of a millisecond, which reach the notes not yet booked, so nobody
-// hears them. Only when it is far off (the device slept, the room jumped) does a new take begin.
+// apart; the take follows in small steps, which reach the notes not yet booked, so nobody hears them. Only when it is
+// far off (the device slept, the room jumped) does a new take begin.
 
 const TICK_MS = 40;
 /** How far ahead notes are booked: over a seek's delay; a hidden page's timers fire once a second. */
@@ -11,6 +11,8 @@ const AHEAD_S = 0.45;
 const AHEAD_HIDDEN_S = 1.6;
 /** The soonest a take can begin. */
 const BEGIN_S = 0.06;
+/** How much of its drift a take makes up for at each tick: a tenth, and all of what is less than this. */
+const DRIFT_PART = 0.1;
 const DRIFT_STEP_S = 0.00025;
 const DRIFT_JUMP_S = 0.02;
 
@@ -137,7 +139,8 @@ class Player {
       this.driftMs = 0;
     } else {
       this.driftMs = -earlyS * 1000;
-      this.take.zeroS += Math.max(-DRIFT_STEP_S, Math.min(DRIFT_STEP_S, earlyS));
+      const stepS = Math.max(Math.abs(earlyS) * DRIFT_PART, DRIFT_STEP_S);
+      this.take.zeroS += Math.max(-stepS, Math.min(stepS, earlyS));
     }
   }
 

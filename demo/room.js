@@ -14,7 +14,7 @@ const RETURN_MS = 1000;
 const RETURN_JITTER_MS = 400;
 const RETURN_GROWTH = 1.6;
 const RETURN_MAX_MS = 30000;
-/** Without a pong for so long the line is dead, whatever the browser thinks. */
+/** A ping that waits for so long waits on a dead line, whatever the browser thinks. */
 const SILENCE_MAX_MS = 6000;
 /** The wished delay of a start; the server adds what its handshake needs. */
 const START_DELAY_MS = 300;
@@ -45,7 +45,6 @@ class Room {
 
   opened() {
     this.clock.reset();
-    this.heardAt = performance.now();
     this.isOpen = true;
     this.send({ type: "join", userId: this.userId, hostId: this.userId });
     this.burst();
@@ -124,7 +123,8 @@ class Room {
   }
 
   burst() {
-    if (performance.now() - this.heardAt > SILENCE_MAX_MS) {
+    const [oldest = Infinity] = this.pings.values();
+    if (performance.now() - oldest > SILENCE_MAX_MS) {
       this.socket.close();
       this.socket.onclose = null;
       this.closed();
@@ -156,8 +156,8 @@ class Room {
   heardPong({ id, serverTimeMonotonic, serverTimeUnix }, now) {
     const sentAt = this.pings.get(id);
     if (sentAt === undefined) return;
-    this.pings.delete(id);
-    this.heardAt = now;
+    // Pongs come in order: what is older and still waits was dropped.
+    for (const [id, at] of this.pings) if (at <= sentAt) this.pings.delete(id);
     this.clock.add(sentAt, now, serverTimeMonotonic, serverTimeUnix);
   }
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Everything that CI checks beyond `cargo test --workspace`: form, lints, documentation, and the recorded
-# sessions and Autobahn's fuzzing client against the release binary, what it costs against its budget. Needs Rust;
-# installs valgrind and strace for the last, if it may, and Autobahn where there is a CPython 2.7. Takes some minutes.
+# sessions, Autobahn's fuzzing client and a browser against the release binary, what it costs against its budget. Needs Rust;
+# installs valgrind and strace for the last and Chromium for the demo, if it may, and Autobahn where there is a CPython
+# 2.7. Takes some minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -43,6 +44,15 @@ scripts/autobahn.sh || status=$?
 case $status in
     0) ;;
     77) skipped+=("Autobahn's fuzzing client") ;;
+    *) exit 1 ;;
+esac
+
+step "the demo player in a browser, against the release binary"
+status=0
+scripts/demo-test.sh || status=$?
+case $status in
+    0) ;;
+    77) skipped+=("the demo player in a browser") ;;
     *) exit 1 ;;
 esac
 
