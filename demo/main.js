@@ -270,6 +270,7 @@ function renderStatus(now) {
 
 function noticeText(now) {
   if (note) return note;
+  if (phase === "playing" && !room.isOpen) return "The server is away. The music goes on by the clock that was measured.";
   if (isWaitingForTouch() && phase === "playing") return "The room is playing. Touch anything to hear it.";
   if (phase === "playing" && player.hasEndedAt(now)) return "The track is over. Press play for another time.";
   if (phase === "playing") {
@@ -470,7 +471,8 @@ function report() {
     peak,
     /** When position 0 was heard, or would have been. */
     zeroUnixMs: player.take && unixAt(player.take.zeroS),
-    /** When each run began to be heard, and at which position. */
+    takes: player.takes,
+    /** When the newest takes began to be heard, and at which position. */
     starts: player.starts.map(({ positionMs, contextS }) => ({ positionMs, unixMs: unixAt(contextS) })),
     driftMs: player.driftMs,
     offsetMs: clock.unixOffset,

@@ -15,6 +15,7 @@ const BEGIN_S = 0.06;
 const DRIFT_PART = 0.1;
 const DRIFT_STEP_S = 0.00025;
 const DRIFT_JUMP_S = 0.02;
+const STARTS_KEPT = 20;
 
 class Take {
   constructor(sound, track, zeroS, fromS) {
@@ -78,8 +79,9 @@ class Player {
     this.fromMaster = 0;
     /** How far the sound is from where it should be, ms; positive is late. */
     this.driftMs = undefined;
-    /** When each take began to be heard, for whoever compares devices. */
+    /** When the newest takes began to be heard, and how many there were: for whoever compares devices. */
     this.starts = [];
+    this.takes = 0;
     setInterval(() => this.tick(), TICK_MS);
   }
 
@@ -148,8 +150,9 @@ class Player {
     const soonestS = this.sound.context.currentTime + BEGIN_S;
     const fromS = Math.max(this.audioAt(this.fromMaster), soonestS);
     this.take = new Take(this.sound, this.track, zeroS, fromS);
+    this.takes += 1;
     this.starts.push({ positionMs: this.take.fromMs, contextS: this.take.startS });
-    this.starts = this.starts.slice(-20);
+    this.starts = this.starts.slice(-STARTS_KEPT);
   }
 
   /** The position at a time of performance.now(), ms; before the start it is where the track will begin. */

@@ -89,7 +89,7 @@ export async function until(pages, what, isRight) {
     const seen = await reports(pages);
     if (seen.every(isRight)) return seen;
     if (Date.now() - start > PATIENCE_MS) {
-      throw new Error(`${what}: still ${JSON.stringify(seen.find((one) => !isRight(one)))}`);
+      throw new Error(`${what}: still ${JSON.stringify(seen.find((one, i) => !isRight(one, i)))}`);
     }
     await new Promise((resolve) => setTimeout(resolve, LOOK_EACH_MS));
   }
