@@ -116,6 +116,7 @@ class Sound {
   silence({ bus, send, warm }, at) {
     const now = this.context.currentTime;
     const from = Math.max(at, now);
+    bus.gain.cancelScheduledValues(0);
     bus.gain.setValueAtTime(1, from);
     bus.gain.linearRampToValueAtTime(0, from + 0.012);
     setTimeout(() => [bus, send, warm].forEach((node) => node.disconnect()), (from - now) * 1000 + 200);

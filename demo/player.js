@@ -62,6 +62,7 @@ class Take {
   }
 
   stop(atS) {
+    this.endsS = atS;
     this.sound.silence(this.bus, atS);
   }
 }
@@ -104,12 +105,16 @@ class Player {
     this.pausedMs = Math.max(positionMs, 0);
     this.driftMs = undefined;
     this.endTake(0);
+    // What was to sound until a seek took effect.
+    if (this.ending?.endsS > this.sound.context.currentTime) this.ending.stop(0);
   }
 
   /** Ends what is played now at a time of the audio clock, 0 being at once. */
   endTake(atS) {
-    this.take?.book(atS);
-    this.take?.stop(atS);
+    if (!this.take) return;
+    this.take.book(atS);
+    this.take.stop(atS);
+    this.ending = this.take;
     this.take = undefined;
   }
 

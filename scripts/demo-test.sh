@@ -14,11 +14,11 @@ skip() {
   exit 77
 }
 
-# chromium: the browser's path.
-chromium() {
+# find_chromium: the browser's path.
+find_chromium() {
   local name
   for name in ${CHROMIUM:-} chromium chromium-browser google-chrome; do
-    command -v "$name" && return
+    type -P "$name" && return
   done
   return 1
 }
@@ -36,8 +36,8 @@ install_driver() {
 }
 
 node -e 'process.exit(process.versions.node.split(".")[0] >= 20 ? 0 : 1)' 2> /dev/null || skip 'there is no Node 20'
-chromium > /dev/null || install_chromium || skip 'there is no Chromium: `apt-get install chromium`, or set CHROMIUM'
-CHROMIUM=$(chromium) || skip 'there is no Chromium: set CHROMIUM'
+find_chromium > /dev/null || install_chromium || skip 'there is no Chromium: `apt-get install chromium`, or set CHROMIUM'
+CHROMIUM=$(find_chromium) || skip 'there is no Chromium: set CHROMIUM'
 export CHROMIUM
 install_driver || skip 'playwright-core could not be installed from npm'
 cargo build --release --quiet --bin downbeat

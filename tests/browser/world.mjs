@@ -37,6 +37,8 @@ export async function startServer(port, flags = []) {
   const child = spawn(SERVER, ["--host", "127.0.0.1", "--port", String(port), ...flags], {
     stdio: ["ignore", "pipe", "inherit"],
   });
+  // However the test ends, the server ends with it.
+  process.once("exit", () => child.kill("SIGKILL"));
   let banner = "";
   for await (const chunk of child.stdout) {
     banner += chunk;
