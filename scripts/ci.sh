@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Everything that CI checks beyond `cargo test --workspace`: form, lints, documentation, and the recorded
-# sessions and Autobahn's fuzzing client against the release binary, what it costs against its budget. Needs Rust;
+# sessions, Autobahn's fuzzing client and a browser against the release binary, what it costs against its budget. Needs Rust;
 # installs valgrind and strace for the last, if it may, Autobahn where there is a CPython 2.7, and playwright-core and Chromium
-# for the dashboard where there is Node. Takes some minutes.
+# for the demo and the dashboard where there is Node. Takes some minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -61,6 +61,9 @@ may_skip "Autobahn's fuzzing client" scripts/autobahn.sh
 
 step "the dashboard in headless Chromium"
 may_skip "the dashboard's tests" scripts/dashboard-test.sh
+
+step "the demo player in a browser, against the release binary"
+may_skip "the demo player in a browser" scripts/demo-test.sh
 
 step "generated sessions against the model: in process, then the release binary over sockets"
 target/release/differential --sessions 10000

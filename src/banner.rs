@@ -5,6 +5,7 @@ use crate::config::{self, Config};
 use crate::host::{self, Host};
 use engine::{App, Authz, Origins};
 use std::fmt::Write;
+use std::net::SocketAddr;
 
 /// The banner, several lines. `port`, `core_ports` and `admin` are those really bound.
 pub fn banner(config: &Config, host: &Host, port: u16, core_ports: &[u16], admin: &Port) -> String {
@@ -38,6 +39,9 @@ pub fn banner(config: &Config, host: &Host, port: u16, core_ports: &[u16], admin
     if config.app == App::Rooms {
         row("clients", &format!("ws://localhost:{port}/ws/sync?roomCode=ROOM&userId=USER"));
     }
+    if config.has_demo() {
+        row("demo", &demo(config, port));
+    }
     let advice = host::advice(host, config);
     if advice.is_empty() {
         row("host", "nothing to change");
@@ -55,6 +59,22 @@ fn app(config: &Config) -> String {
         (App::Rooms, Authz::Off) => "rooms, commanded by anyone who knows their code".to_owned(),
         (App::Echo, _) => "echo: every message back to its sender".to_owned(),
         (App::Broadcast, _) => "broadcast: every message to every connection".to_owned(),
+    }
+}
+
+/// Where this host's own browser finds the demo.
+fn demo(config: &Config, port: u16) -> String {
+    let host = match config.host {
+        config::Host::Address(address) if !address.is_unspecified() => {
+            SocketAddr::new(address, port).to_string()
+        }
+        config::Host::All | config::Host::Address(_) => format!("localhost:{port}"),
+    };
+    let page = format!("http://{host}/");
+    if config.limits.origins.allow(Some(page.trim_end_matches('/'))) {
+        page
+    } else {
+        format!("{page} (its origin is not among the allowed, so it cannot connect)")
     }
 }
 
@@ -102,9 +122,33 @@ mod tests {
               origins     warning: every web page may connect; --allowed-origins names those that may
               admin       off: 127.0.0.1:9600 is taken
               clients     ws://localhost:6001/ws/sync?roomCode=ROOM&userId=USER
+              demo        http://localhost:6001/
               host        4 shards share 2 CPUs: `--cores 2` costs less for the same work
         "]]
         .assert_eq(&text);
+    }
+
+    #[test]
+    fn the_demo_is_named_where_it_is_and_says_if_it_cannot_connect() {
+        let line = |config: &Config| {
+            let text = banner(config, &host(1), 7000, &[]);
+            text.lines().find_map(|line| line.strip_prefix("  demo ")).map(|line| line.trim().to_owned())
+        };
+        let at = |address: &str| Config {
+            host: config::Host::Address(address.parse().unwrap()),
+            ..Config::default()
+        };
+        let with_origins = |origins: &str| Config {
+            limits: Limits { origins: Origins::parse(origins).unwrap(), ..Limits::default() },
+            ..Config::default()
+        };
+        assert_eq!(line(&at("127.0.0.1")).unwrap(), "http://127.0.0.1:7000/");
+        assert_eq!(line(&at("::1")).unwrap(), "http://[::1]:7000/");
+        assert_eq!(line(&at("0.0.0.0")).unwrap(), "http://localhost:7000/");
+        assert_eq!(line(&with_origins("http://localhost:7000")).unwrap(), "http://localhost:7000/");
+        assert!(line(&with_origins("https://a.example")).unwrap().contains("not among the allowed"));
+        assert_eq!(line(&Config { demo: Some(false), ..Config::default() }), None);
+        assert_eq!(line(&Config { app: App::Echo, ..Config::default() }), None);
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub struct Config {
     pub authz: Authz,
     /// NODE_ENV, any word.
     pub environment: String,
+    /// The demo player at `/`; by the environment if not set.
+    pub demo: Option<bool>,
     /// Connections of all cores; by the descriptor limit if not set.
     pub connections_max: Option<usize>,
     /// Connections from one address; no limit if not set.
@@ -190,6 +192,7 @@ impl Default for Config {
             app: App::Rooms,
             authz: Authz::Member,
             environment: "development".to_owned(),
+            demo: None,
             connections_max: None,
             address_connections_max: None,
             outboxes_bytes_max: None,
@@ -217,6 +220,11 @@ impl Config {
     /// A production host, by the environment's name.
     pub fn is_production(&self) -> bool {
         self.environment == "production"
+    }
+
+    /// There is a demo player at `/`: where rooms are served, in production only if it is asked for.
+    pub fn has_demo(&self) -> bool {
+        self.app == App::Rooms && self.demo.unwrap_or_else(|| !self.is_production())
     }
 
     /// A parent holds the listeners.
@@ -308,7 +316,7 @@ pub fn parse(sources: &Sources<'_>) -> Result<Command, Exit> {
 }
 
 fn command_line() -> Clap {
-    let setting = |setting: &Setting| {
+    let flag = |setting: &Setting| {
         let default = (setting.show)(&Config::default());
         let default = if setting.key == "cores" { "all the process may use".to_owned() } else { default };
         let help = format!(
@@ -320,7 +328,12 @@ fn command_line() -> Clap {
         );
         let argument = Arg::new(setting.key).long(setting.flag()).help(help).help_heading(setting.heading);
         if setting.is_switch {
-            argument.num_args(0..=1).require_equals(true).default_missing_value("true").value_name("BOOL")
+            argument
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("true")
+                .value_name("BOOL")
+                .overrides_with(setting.off_flag())
         } else {
             argument.value_name(setting.value_name).allow_hyphen_values(true)
         }
@@ -328,12 +341,18 @@ fn command_line() -> Clap {
     let config = Arg::new("config").long("config").value_name("FILE").help(
         "A TOML file with any of the settings below, as `downbeat config` prints them [env: DOWNBEAT_CONFIG]",
     );
-    let arguments: Vec<Arg> = std::iter::once(config).chain(SETTINGS.iter().map(setting)).collect();
+    let off_flag = |setting: &Setting| {
+        let name = setting.off_flag();
+        Arg::new(&name).long(name).action(ArgAction::SetTrue).hide(true).overrides_with(setting.key)
+    };
+    let off_flags = SETTINGS.iter().filter(|setting| setting.is_switch).map(off_flag);
+    let arguments: Vec<Arg> =
+        std::iter::once(config).chain(SETTINGS.iter().map(flag)).chain(off_flags).collect();
     let about = "A WebSocket server for rooms that play in sync, one thread per core on io_uring.";
     Clap::new("downbeat")
         .version(env!("CARGO_PKG_VERSION"))
         .about(about)
-        .after_help("A flag wins over the environment, the environment over the file, the file over the default.\nSIGTERM or Ctrl-C closes every connection with 1001 and exits 0.")
+        .after_help("A flag wins over the environment, the environment over the file, the file over the default.\n`--no-` before a switch turns it off.\nSIGTERM or Ctrl-C closes every connection with 1001 and exits 0.")
         .args_override_self(true)
         .args(arguments.clone())
         .subcommand(Clap::new("config").about("Print the effective configuration as a TOML file").args(&arguments))
@@ -358,7 +377,8 @@ fn merge(sources: &Sources<'_>, matches: &ArgMatches) -> Result<(Config, Vec<Sou
     for setting in SETTINGS {
         let in_file = file.remove(&setting.path());
         let in_environment = from_environment(setting.environment);
-        let flag = matches.get_one::<String>(setting.key).cloned();
+        let is_off = setting.is_switch && matches.get_flag(&setting.off_flag());
+        let flag = matches.get_one::<String>(setting.key).cloned().or(is_off.then(|| "false".to_owned()));
         let values = [(in_file, Source::File), (in_environment, Source::Environment), (flag, Source::Flag)];
         let mut origin = Source::Default;
         // Every value that was given must be allowed, also one that another wins over.

@@ -12,6 +12,7 @@ pub mod check;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod demo;
 pub mod driver;
 pub mod host;
 pub mod life;

@@ -8,6 +8,7 @@ use crate::backup::Restored;
 use crate::check::remedy::{self, RingFacts};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::demo;
 use crate::life::{self, Plan, ShardEnd};
 use crate::listener;
 use crate::mesh::{Doorbell, Mesh};
@@ -194,6 +195,7 @@ pub fn start(
                 authz: config.authz,
                 limits: config.limits.clone(),
                 seed,
+                page: config.has_demo().then(demo::page),
             },
             // More shards than CPUs wrap around.
             cpu: cpus[core % cpus.len()],

@@ -33,6 +33,20 @@ fn the_banner_says_version_cores_port_backend_and_limit() {
 }
 
 #[test]
+fn the_banner_says_where_the_demo_is_unless_there_is_none() {
+    let line = |command: &mut Command| {
+        let process = start(command.args(["--port", "0", "--cores", "1"]));
+        let port = process.port;
+        let line = process.banner.lines().find_map(|line| line.strip_prefix("  demo "));
+        line.map(|line| line.trim().replace(&port.to_string(), "PORT"))
+    };
+    assert_eq!(line(&mut downbeat()).as_deref(), Some("http://localhost:PORT/"));
+    assert_eq!(line(downbeat().arg("--no-demo")), None);
+    assert_eq!(line(downbeat().env("DOWNBEAT_DEMO", "false")), None);
+    assert_eq!(line(downbeat().env("NODE_ENV", "production")), None);
+}
+
+#[test]
 fn the_environment_of_the_old_server_is_understood() {
     let process = start(downbeat().env("PORT", "0").env("CLUSTER_WORKERS", "1").env("HOST", "127.0.0.1"));
     assert!(process.banner.contains("1 core (single process mode)"), "{}", process.banner);

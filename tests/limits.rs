@@ -24,7 +24,7 @@ fn connect_from(host: u8, port: u16) -> TcpStream {
 
 fn is_refused(host: u8, port: u16) -> bool {
     let mut stream = connect_from(host, port);
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+    stream.write_all(b"GET /any HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 503 ") || answer.starts_with("HTTP/1.1 404 "), "{answer}");

@@ -47,6 +47,7 @@ impl OneCore {
             authz: config.authz,
             limits: config.limits.clone(),
             seed: Seed(4, 12),
+            page: None,
         };
         let ring = Ring::new(&config.ring, mesh.doorbell().listen()?, driver::doorbell_tag())?;
         let driver = Driver::new(

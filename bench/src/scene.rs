@@ -41,6 +41,7 @@ impl Scene {
                 ..Limits::default()
             },
             seed: Seed(4, 12),
+            page: None,
         };
         Scene { shard: Shard::new(settings), now: NOW, heard: 0, bytes: Vec::new(), answers: None }
     }

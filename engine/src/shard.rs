@@ -35,7 +35,7 @@ use crate::limits::{ACTIONS_PER_TURN_MAX, App, Authz, Limits};
 use crate::link::Link;
 use crate::meter::{Meter, Rates};
 use crate::observed::Observed;
-use crate::outbox::Pool;
+use crate::outbox::{Buffer, Pool};
 use crate::room::Room;
 use crate::seed::Seed;
 use crate::stats::Stats;
@@ -47,10 +47,11 @@ use respawn::Identity;
 use slab::Slab;
 use std::collections::HashMap;
 use std::collections::VecDeque;
+use std::rc::Rc;
 use watch::Watched;
 use wire::answer::Clocks;
 use wire::request::Parser;
-use wire::upgrade::Partial;
+use wire::upgrade::{Page, Partial};
 
 /// What a shard is told at its start.
 #[derive(Clone, Debug)]
@@ -67,6 +68,9 @@ pub struct Settings {
     pub limits: Limits,
     /// The key of all hashes and ids; the same for all shards.
     pub seed: Seed,
+    /// What a plain GET of `/` is answered with; 404 if there is none. All who ask share its bytes, so the outbox's
+    /// limit is not held against it.
+    pub page: Option<&'static Page>,
 }
 
 /// What the driver has to do with a descriptor, besides sending.
@@ -135,6 +139,8 @@ pub struct Shard {
     parser: Option<Box<Parser>>,
     /// The newest time as pongs say it; taken while one is written.
     clocks: Option<Box<Clocks>>,
+    /// The whole answer to a GET of the page: all who ask share it.
+    page: Option<Buffer>,
     /// Frames being written; empty between calls.
     scratch: Vec<u8>,
     handshakes: u64,
@@ -169,6 +175,11 @@ impl Shard {
         if settings.app == App::Broadcast {
             audiences.insert(Audience::everyone(settings.core));
         }
+        let page = settings.page.map(|page| {
+            let mut answer = Vec::new();
+            page.write(false, &mut answer);
+            Rc::new(answer)
+        });
         let links = (0..settings.cores).map(|_| Link::new(settings.limits.mesh_backlog_max)).collect();
         Shard {
             stats: Stats::default(),
@@ -200,6 +211,7 @@ impl Shard {
             pool: Pool::default(),
             parser: Some(Box::new(Parser::new(settings.limits.request()))),
             clocks: Some(Box::new(Clocks::new(0, 0))),
+            page,
             scratch: Vec::new(),
             handshakes: 0,
             observed: Box::default(),

@@ -41,6 +41,8 @@ counters! {
     accepted,
     /// Answered with 101.
     upgraded,
+    /// Answered with the page, or its head.
+    pages_served,
     /// Answered with anything else.
     refused_heads,
     /// Of those, with 431: more bytes or header fields than allowed.

@@ -59,6 +59,7 @@ fn settings(input: &mut Input<'_>) -> Settings {
         authz: Authz::Member,
         limits: if choice & 8 == 0 { small } else { Limits::default() },
         seed: Seed(1, 2),
+        page: None,
     }
 }
 

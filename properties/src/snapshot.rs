@@ -115,5 +115,6 @@ fn shard() -> Shard {
         authz: Authz::Member,
         limits: Limits::default(),
         seed: Seed(4, 12),
+        page: None,
     })
 }

@@ -171,6 +171,7 @@ impl<'t> World<'t> {
             },
             limits: setup.limits.clone(),
             seed: setup.key,
+            page: None,
         };
         let core = |core| Core {
             shard: Shard::new(settings(core)),

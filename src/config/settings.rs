@@ -26,7 +26,7 @@ pub(super) struct Setting {
     pub(super) allowed: &'static str,
     /// What holds if it is not set, for those that have no value of their own then.
     pub(super) unset: &'static str,
-    /// A flag without a value means true.
+    /// A flag without a value means true, and one with `no-` before it false.
     pub(super) is_switch: bool,
     /// Its value is never shown.
     pub(super) is_secret: bool,
@@ -40,6 +40,11 @@ impl Setting {
     /// Its flag without the dashes before it.
     pub(super) fn flag(&self) -> String {
         self.key.replace('_', "-")
+    }
+
+    /// The flag that turns a switch off.
+    pub(super) fn off_flag(&self) -> String {
+        format!("no-{}", self.flag())
     }
 
     /// Its dotted path in the file.
@@ -338,6 +343,15 @@ pub(super) const SETTINGS: &[Setting] = &[
             file.map_or(String::new(), |file| toml::Value::String(file.display().to_string()).to_string())
         },
         ..text("admin_token_file", "ADMIN_TOKEN_FILE", "FILE")
+    },
+    Setting {
+        help: "Rooms: a page at / to hear rooms play in sync, which speaks the clients' protocol",
+        allowed: "true, false",
+        unset: "true, unless the environment is production",
+        is_switch: true,
+        set: |config, value| value.parse().ok().map(|has_demo| config.demo = Some(has_demo)),
+        show: |config| config.demo.map_or(String::new(), |has_demo| has_demo.to_string()),
+        ..text("demo", "DOWNBEAT_DEMO", "BOOL")
     },
     Setting {
         help: "Connections of all cores; past it new ones are answered 503",

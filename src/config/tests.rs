@@ -56,6 +56,30 @@ fn a_switch_needs_no_value() {
 }
 
 #[test]
+fn no_before_a_switch_turns_it_off_and_the_last_word_counts() {
+    assert!(!config(&["--no-metered"], &[("DOWNBEAT_METERED", "true")], "").limits.is_metered);
+    assert_eq!(config(&["--no-demo"], &[], "").demo, Some(false));
+    assert_eq!(config(&["--no-demo", "--demo"], &[], "").demo, Some(true));
+    assert_eq!(config(&["--demo=true", "--no-demo"], &[], "").demo, Some(false));
+    assert!(refusal(&["--no-port"], &[], "").contains("--no-port"));
+}
+
+#[test]
+fn the_demo_is_there_but_in_production_and_for_other_apps() {
+    let has_demo =
+        |arguments: &[&str], environment: &[(&str, &str)]| config(arguments, environment, "").has_demo();
+    assert!(has_demo(&[], &[]));
+    assert!(has_demo(&[], &[("NODE_ENV", "staging")]));
+    assert!(!has_demo(&["--no-demo"], &[]));
+    assert!(!has_demo(&[], &[("DOWNBEAT_DEMO", "false")]));
+    assert!(!has_demo(&[], &[("NODE_ENV", "production")]));
+    assert!(!has_demo(&["--environment", "production"], &[]));
+    assert!(has_demo(&["--demo"], &[("NODE_ENV", "production")]));
+    assert!(!has_demo(&["--demo", "--app", "echo"], &[]));
+    assert!(!has_demo(&["--demo", "--app", "broadcast"], &[]));
+}
+
+#[test]
 fn origins_are_all_or_those_listed() {
     assert_eq!(config(&[], &[], "").limits.origins, Origins::All);
     let listed = config(&["--allowed-origins", "https://A.example:443, null"], &[], "").limits.origins;
@@ -133,12 +157,14 @@ fn the_printed_configuration_is_a_file_that_gives_the_same() {
         "host",
         "--allowed-origins",
         "https://a.example,null",
+        "--no-demo",
     ];
     let Ok(Command::Print(text)) = parse_with(&arguments, &[("NODE_ENV", "production")], "") else {
         panic!("nothing printed")
     };
     assert!(text.contains("port = 7 # flag: --port\n"), "{text}");
     assert!(text.contains("environment = \"production\" # environment: NODE_ENV\n"), "{text}");
+    assert!(text.contains("demo = false # flag: --demo\n"), "{text}");
     assert!(
         text.contains("[limits]\n# address_connections_max =  # default\nhead_bytes_max = 8192 # default\n"),
         "{text}"

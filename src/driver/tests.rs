@@ -37,6 +37,7 @@ impl Kernel {
             authz: Authz::Member,
             limits: Limits::default(),
             seed: Seed(1, 2),
+            page: None,
         };
         let listener = OwnedFd::from(File::open("/dev/null").expect("there is a /dev/null"));
         let admission = Admission::new(100, None, Seed(4, 12));

@@ -1,13 +1,15 @@
 //! The HTTP/1.1 request that opens a WebSocket connection (RFC 6455 §4.2.1, RFC 9112).
 //!
-//! [`parse`] reads the head, [`accept`] writes the 101, [`Refusal::write`] every other answer. httparse
+//! [`parse`] reads the head, [`accept`] writes the 101, [`Refusal::write`] every other answer but [`Page::write`]. httparse
 //! cuts the head into fields; what it is lenient about is checked here. There is no keep-alive, no body and
 //! no compression: anything but a clean upgrade is refused, and after a refusal the connection closes.
 //! Invariant: the result for a head does not depend on how it was split, nor on what comes behind it.
 
+mod page;
 mod partial;
 mod response;
 
+pub use page::Page;
 pub use partial::Partial;
 pub use response::{RETRY_AFTER_S, Refusal, accept, is_head_method};
 
@@ -138,7 +140,10 @@ fn judge<'a>(request: &httparse::Request<'_, 'a>) -> Result<Request<'a>, Refusal
     }
     match request.method {
         Some("OPTIONS") => return Err(Refusal::Options),
-        Some("GET" | "HEAD") if !fields.upgrade => return Err(Refusal::NotFound),
+        Some("GET" | "HEAD") if !fields.upgrade => {
+            let is_root = request.path.and_then(path_of).is_some_and(is_root);
+            return Err(if is_root { Refusal::NoPage } else { Refusal::NotFound });
+        }
         Some("GET") => {}
         _ => return Err(Refusal::MethodNotAllowed),
     }
@@ -299,6 +304,11 @@ fn path_of(target: &str) -> Option<&str> {
     let authority_bytes = rest.find(['/', '?']).unwrap_or(rest.len());
     let known = ["ws", "wss", "http", "https"].iter().any(|name| scheme.eq_ignore_ascii_case(name));
     (known && is_host(&rest[..authority_bytes])).then_some(&rest[authority_bytes..])
+}
+
+/// True of `/` and of no path at all, whatever the query.
+fn is_root(path: &str) -> bool {
+    matches!(path.split('?').next(), Some("" | "/"))
 }
 
 /// A `%` without two hexadecimal digits behind it stands for itself. `None` if the result is not UTF-8.

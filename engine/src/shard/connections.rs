@@ -268,6 +268,10 @@ impl Shard {
                 self.heads.insert(index, Partial::new(bytes));
                 return Flow::Head;
             }
+            Err(Refusal::NoPage) if self.page.is_some() => {
+                self.serve_page(index, upgrade::is_head_method(bytes));
+                return Flow::Stream;
+            }
             Err(refusal) => {
                 self.refuse(index, &refusal, upgrade::is_head_method(bytes));
                 return Flow::Stream;
@@ -333,6 +337,21 @@ impl Shard {
             _ => {}
         }
         self.push_own(index, |out| refusal.write(is_head_method, out));
+        self.begin_closing(index);
+    }
+
+    #[cold]
+    fn serve_page(&mut self, index: u32, is_head_method: bool) {
+        self.stats.pages_served += 1;
+        if is_head_method {
+            if let Some(page) = self.settings.page {
+                self.push_own(index, |out| page.write(true, out));
+            }
+        } else if let Some(page) = &self.page {
+            // Whoever is still in its head is owed nothing else, so the bytes are not copied.
+            self.connections[index as usize].outbox.push_shared(page, 0);
+            self.list(index);
+        }
         self.begin_closing(index);
     }
 

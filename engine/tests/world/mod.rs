@@ -75,6 +75,7 @@ fn settings(setup: &Setup, core: u16) -> Settings {
         authz: setup.authz,
         limits: setup.limits.clone(),
         seed: Seed(4, 12),
+        page: None,
     }
 }
 

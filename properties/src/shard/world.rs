@@ -60,6 +60,7 @@ impl World {
             authz,
             limits: limits.clone(),
             seed: Seed(4, 12),
+            page: None,
         };
         let count = usize::from(cores);
         World {

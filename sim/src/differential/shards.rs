@@ -91,6 +91,7 @@ impl<'t> Run<'t> {
             authz,
             limits: limits(),
             seed: Seed(session.seed, 12),
+            page: None,
         };
         Run {
             shards: (0..cores).map(|core| Shard::new(settings(core))).collect(),

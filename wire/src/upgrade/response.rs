@@ -21,6 +21,8 @@ pub enum Refusal {
     OriginNotAllowed,
     /// 404: GET or HEAD without an upgrade.
     NotFound,
+    /// 404: the same of `/`. A caller that has a [`Page`](super::Page) answers with that instead.
+    NoPage,
     /// 405: a method that cannot upgrade.
     MethodNotAllowed,
     /// 204: OPTIONS, a browser's preflight.
@@ -40,7 +42,7 @@ impl Refusal {
             Refusal::Options => 204,
             Refusal::BadRequest(_) | Refusal::VersionUnsupported => 400,
             Refusal::OriginNotAllowed => 403,
-            Refusal::NotFound => 404,
+            Refusal::NotFound | Refusal::NoPage => 404,
             Refusal::MethodNotAllowed => 405,
             Refusal::HeadTooLarge => 431,
             Refusal::Unavailable => 503,
@@ -82,7 +84,7 @@ impl Refusal {
             Refusal::Options => "204 No Content",
             Refusal::BadRequest(_) | Refusal::VersionUnsupported => "400 Bad Request",
             Refusal::OriginNotAllowed => "403 Forbidden",
-            Refusal::NotFound => "404 Not Found",
+            Refusal::NotFound | Refusal::NoPage => "404 Not Found",
             Refusal::MethodNotAllowed => "405 Method Not Allowed",
             Refusal::HeadTooLarge => "431 Request Header Fields Too Large",
             Refusal::Unavailable => "503 Service Unavailable",
@@ -93,7 +95,7 @@ impl Refusal {
     /// The header fields that this refusal alone has.
     fn fields(&self) -> &'static str {
         match self {
-            Refusal::Options | Refusal::NotFound => {
+            Refusal::Options | Refusal::NotFound | Refusal::NoPage => {
                 "Access-Control-Allow-Methods: GET,POST,OPTIONS\r\n\
                  Access-Control-Allow-Headers: Origin, X-Requested-With, Content-Type, Accept, Range\r\n"
             }
@@ -109,7 +111,7 @@ impl Refusal {
             Refusal::BadRequest(reason) => reason,
             Refusal::VersionUnsupported => "Sec-WebSocket-Version must be 13 or 8",
             Refusal::OriginNotAllowed => "this origin is not allowed",
-            Refusal::NotFound => "Downbeat speaks WebSocket: connect with ws:// or wss://",
+            Refusal::NotFound | Refusal::NoPage => "Downbeat speaks WebSocket: connect with ws:// or wss://",
             Refusal::MethodNotAllowed => "only GET opens a WebSocket",
             Refusal::HeadTooLarge => "the request's head is too large",
             Refusal::Unavailable => "full, try again later",

@@ -177,6 +177,31 @@ fn get_and_head_without_upgrade_are_not_found() {
     }
 }
 
+#[test]
+fn the_root_without_upgrade_is_where_a_page_may_be() {
+    for method in ["GET", "HEAD"] {
+        let plain = |target: &str| refusal(format!("{method} {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        for target in ["/", "/?", "/?room=lumo", "/?a=/b", "http://a/", "http://a", "http://a?room=lumo"] {
+            assert_eq!(plain(target), Refusal::NoPage, "{target}");
+        }
+        for target in
+            ["//", "/index.html", "/%2f", "/ws/sync?roomCode=R", "http://a/b", "*", "a:80", "ftp://a/"]
+        {
+            assert_eq!(plain(target), Refusal::NotFound, "{target}");
+        }
+    }
+    assert_eq!(refusal("POST / HTTP/1.1\r\nHost: a\r\n\r\n"), Refusal::MethodNotAllowed);
+    assert_eq!(refusal("OPTIONS / HTTP/1.1\r\nHost: a\r\n\r\n"), Refusal::Options);
+}
+
+#[test]
+fn without_a_page_the_root_is_answered_as_any_other_path() {
+    let (mut root, mut other) = (Vec::new(), Vec::new());
+    Refusal::NoPage.write(false, &mut root);
+    Refusal::NotFound.write(false, &mut other);
+    assert_eq!((root, Refusal::NoPage.status()), (other, 404));
+}
+
 /// RFC 9112 §6.3: whoever is unsure where a request ends must not answer as if it knew.
 #[test]
 fn a_request_whose_end_cannot_be_told_is_a_bad_request_upgrade_or_not() {
