@@ -37,6 +37,11 @@ pub fn banner(config: &Config, host: &Host, port: u16, core_ports: &[u16], admin
     row("origins", &origins(config));
     row("admin", &admin.to_string());
     if config.app == App::Rooms {
+        let kept = config.backup.paths().map(|(folder, _)| format!("kept in {}", folder.display()));
+        row(
+            "rooms",
+            &kept.unwrap_or_else(|| "not kept when it ends; BACKUP_DIR names a folder for them".to_owned()),
+        );
         row("clients", &format!("ws://localhost:{port}/ws/sync?roomCode=ROOM&userId=USER"));
     }
     if config.has_demo() {
@@ -111,7 +116,7 @@ mod tests {
         let config = Config { cores: 4, ..Config::default() };
         let text = banner(&config, &host(4), 6001, &[], &Port::Off("127.0.0.1:9600 is taken".to_owned()));
         let text = text.replace(env!("CARGO_PKG_VERSION"), "VERSION");
-        expect![[r"
+        expect![[r#"
             Downbeat VERSION
               cores       4 cores (cluster mode)
               port        6001 (all addresses, IPv4 and IPv6)
@@ -121,17 +126,18 @@ mod tests {
               connections at most 199872 (by RLIMIT_NOFILE)
               origins     warning: every web page may connect; --allowed-origins names those that may
               admin       off: 127.0.0.1:9600 is taken
+              rooms       not kept when it ends; BACKUP_DIR names a folder for them
               clients     ws://localhost:6001/ws/sync?roomCode=ROOM&userId=USER
               demo        http://localhost:6001/
               host        4 shards share 2 CPUs: `--cores 2` costs less for the same work
-        "]]
+        "#]]
         .assert_eq(&text);
     }
 
     #[test]
     fn the_demo_is_named_where_it_is_and_says_if_it_cannot_connect() {
         let line = |config: &Config| {
-            let text = banner(config, &host(1), 7000, &[]);
+            let text = banner(config, &host(1), 7000, &[], &Port::Off(String::new()));
             text.lines().find_map(|line| line.strip_prefix("  demo ")).map(|line| line.trim().to_owned())
         };
         let at = |address: &str| Config {
