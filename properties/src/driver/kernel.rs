@@ -8,6 +8,7 @@ use downbeat::admission::Admission;
 use downbeat::clock::Clock;
 use downbeat::driver::Driver;
 use downbeat::ring::{Completion, Operation};
+use engine::room::VACANT_US;
 use engine::time::MS;
 use engine::{App, Moved, Now, Settings, Shard};
 use std::collections::{BTreeMap, BTreeSet};
@@ -340,6 +341,8 @@ impl Kernel {
     pub(super) fn check_empty(mut self) {
         assert!(self.driver.is_empty());
         let shard = self.driver.shard();
+        // Rooms outlast a drain, for whoever comes back.
+        shard.handle_deadlines(Now { master_us: self.now.master_us + VACANT_US, ..self.now });
         let stats = shard.stats();
         assert_eq!((stats.connections, stats.ending, stats.rooms), (0, 0, 0));
         drop(ManuallyDrop::into_inner(self.driver));
