@@ -118,7 +118,7 @@ fn a_handshake_is_from_accept_to_101_also_of_who_is_handed_over() {
         world.settle();
     }
     let observed: Vec<_> = world.shards.iter_mut().map(take).collect();
-    assert!(world.stats(1).handed_in > 0 && observed[0].handshake.len() > 0);
+    assert!(world.stats(1).handed_in > 0 && !observed[0].handshake.is_empty());
     assert_eq!(observed.iter().map(|it| it.handshake.len()).sum::<u64>(), 8);
     for handshake in observed.iter().map(|it| &it.handshake) {
         assert_eq!((handshake.min() / 1000, handshake.max() / 1000), (19, 20));
