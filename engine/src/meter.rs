@@ -92,8 +92,6 @@ impl Bucket {
 /// What one connection has taken.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Meter {
-    /// Text and binary messages since it was accepted, for whoever asks; it wraps.
-    pub received: u32,
     /// Text and binary messages.
     pub messages: Bucket,
     /// Pings and pongs.
@@ -105,7 +103,7 @@ pub struct Meter {
 }
 
 /// Every connection has one.
-const METER_BYTES: usize = 12;
+const METER_BYTES: usize = 8;
 
 const _: () = assert!(size_of::<Meter>() == METER_BYTES);
 

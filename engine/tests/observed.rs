@@ -256,7 +256,6 @@ fn a_rooms_report_says_what_plays_who_is_in_it_and_what_they_are_owed() {
     assert_eq!(report.line.audio_url.as_deref(), Some("https://a/b.mp3"));
     let [a, b] = &report.members[..] else { panic!("{report:?}") };
     assert!(a.is_host && !b.is_host && a.is_ready && a.ws_id.len() >= 7 && a.ws_id != b.ws_id);
-    assert_eq!((a.messages, b.messages), (Some(5), Some(2)));
     assert!(a.owed_bytes == Some(0) && b.owed_bytes > Some(0));
     assert_eq!(world.shards[0].report_room("r", world.now), None);
 }
@@ -271,7 +270,6 @@ fn a_home_knows_of_members_elsewhere_who_they_are_but_not_what_their_core_knows(
     let now = world.now;
     let reports: Vec<_> = world.shards.iter().filter_map(|shard| shard.report_room("R", now)).collect();
     let [report] = &reports[..] else { panic!("a room has one home") };
-    let known =
-        report.members.iter().filter(|member| member.owed_bytes.is_some() && member.messages.is_some());
+    let known = report.members.iter().filter(|member| member.owed_bytes.is_some());
     assert_eq!((report.members.len(), known.count()), (2, 1));
 }

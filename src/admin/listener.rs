@@ -3,8 +3,8 @@
 use super::Admin;
 use super::routes;
 use super::socket::{Socket, Watch};
-use futures_lite::AsyncWriteExt;
 use futures_lite::future::or;
+use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use glommio::net::{TcpListener, TcpStream};
 use glommio::timer::Timer;
 use hyper::server::conn::http1;
@@ -26,30 +26,48 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 const FULL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n";
 /// Its time to take that.
-const FULL_TIME: Duration = Duration::from_millis(50);
+const FULL_TIME: Duration = Duration::from_secs(1);
+/// Who hears it at a time; past it they are closed without a word.
+const REFUSING_MAX: usize = 16;
 
 /// Accepts for ever.
 pub async fn run(listener: std::net::TcpListener, admin: &Rc<Admin>) {
     // SAFETY: the descriptor is open, and `listener` gives up its ownership.
     let listener = unsafe { TcpListener::from_raw_fd(listener.into_raw_fd()) };
+    let refusing = Rc::new(Cell::new(0));
     loop {
-        let Ok(mut stream) = listener.accept().await else {
+        let Ok(stream) = listener.accept().await else {
             Timer::new(ACCEPT_PAUSE).await;
             continue;
         };
         if admin.connections.get() == CONNECTIONS_MAX {
-            let time = async {
-                Timer::new(FULL_TIME).await;
-                Ok(())
-            };
-            // Whether it hears it or not, it is closed.
-            let _ = or(stream.write_all(FULL), time).await;
+            if refusing.get() < REFUSING_MAX {
+                glommio::spawn_local(refuse(stream, Rc::clone(&refusing))).detach();
+            }
             continue;
         }
         // A delayed ACK would hold up every second answer on a connection that is kept.
         let _ = stream.set_nodelay(true);
         glommio::spawn_local(converse(stream, Rc::clone(admin))).detach();
     }
+}
+
+/// Tells one too many so, and waits for its end: closed over bytes that nobody read, it would hear a reset instead.
+async fn refuse(mut stream: TcpStream, refusing: Rc<Cell<usize>>) {
+    refusing.set(refusing.get() + 1);
+    let say = async {
+        stream.write_all(FULL).await?;
+        stream.close().await?;
+        while stream.read(&mut [0; 1024]).await? > 0 {}
+        Ok::<_, std::io::Error>(())
+    };
+    let late = async {
+        Timer::new(FULL_TIME).await;
+        Ok(())
+    };
+    // Whether it heard it or not, it is closed.
+    let _ = or(say, late).await;
+    refusing.set(refusing.get() - 1);
 }
 
 /// One connection to its end.

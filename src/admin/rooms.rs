@@ -60,7 +60,6 @@ struct MemberJson {
     rtt_ms: Option<f64>,
     drift_ms: Option<i16>,
     owed_bytes: Option<usize>,
-    messages: Option<u32>,
 }
 
 impl PageJson {
@@ -108,7 +107,7 @@ fn line(core: usize, line: RoomLine) -> LineJson {
 }
 
 fn member(member: MemberLine) -> MemberJson {
-    let MemberLine { ws_id, user, core, is_ready, is_host, rtt_us, drift_ms, owed_bytes, messages } = member;
+    let MemberLine { ws_id, user, core, is_ready, is_host, rtt_us, drift_ms, owed_bytes } = member;
     MemberJson {
         ws_id,
         user: user.as_ref().map(raw),
@@ -118,7 +117,6 @@ fn member(member: MemberLine) -> MemberJson {
         rtt_ms: rtt_us.map(|us| ms(i64::from(us))),
         drift_ms,
         owed_bytes,
-        messages,
     }
 }
 

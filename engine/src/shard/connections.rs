@@ -463,9 +463,7 @@ impl Shard {
     /// A message of a client of rooms, whose rate is metered.
     #[inline]
     fn handle_metered(&mut self, index: u32, text: &mut [u8]) {
-        let meter = &mut self.meters[index as usize];
-        meter.received = meter.received.wrapping_add(1);
-        let excess = meter.messages.take(&self.rates.messages, self.now);
+        let excess = self.meters[index as usize].messages.take(&self.rates.messages, self.now);
         if excess > 0 && self.is_flood(index, excess) {
             return;
         }

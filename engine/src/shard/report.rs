@@ -85,8 +85,6 @@ pub struct MemberLine {
     pub drift_ms: Option<i16>,
     /// Bytes it is owed; unknown of members on other cores.
     pub owed_bytes: Option<usize>,
-    /// Messages it has sent; unknown of members on other cores.
-    pub messages: Option<u32>,
 }
 
 /// A walk through a shard's rooms.
@@ -181,7 +179,6 @@ impl Shard {
             rtt_us: member.rtt_us(),
             drift_ms: member.drift_ms(),
             owed_bytes: here.map(|index| self.connections[index].outbox.owed_bytes()),
-            messages: here.map(|index| self.meters[index].received),
         }
     }
 
