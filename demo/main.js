@@ -134,10 +134,13 @@ const listener = {
 
 // What is asked of the room.
 
+/** The touch that is on its way to its click began where the button said "listen". */
+let wantedToListen = false;
+
 function togglePlay() {
-  const mustUnlock = isWaitingForTouch();
+  const mustUnlock = wantedToListen || isWaitingForTouch();
   sound.unlock();
-  // Who could not hear it yet wants to listen, not to stop everyone.
+  // Who could not hear it yet wants to listen, not to stop everyone; the touch alone may have unlocked the sound by now.
   if (mustUnlock && phase === "playing") return;
   if (player.hasEndedAt(performance.now())) room.seek(0);
   else if (phase === "playing" || phase === "preparing") room.pause();
@@ -416,7 +419,11 @@ const KEYS = {
 };
 
 function listen() {
-  for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, () => sound.unlock(), { capture: true });
+  const touched = () => {
+    wantedToListen = isListening();
+    sound.unlock();
+  };
+  for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, touched, { capture: true });
   sound.context.addEventListener("statechange", renderState);
   byId("play").addEventListener("click", togglePlay);
   byId("canvas").addEventListener("click", (event) => {

@@ -3,7 +3,7 @@
 # that they start within 30 ms of one another; late joiners, pauses, seeks and a kill -9 too. Half a minute.
 #   scripts/demo-test.sh [ROUNDS]       so many times, 1 if not given
 #   scripts/demo-test.sh --screenshot   draws docs/images/demo.png anew, and others into target/demo to look at
-# RESTORES=1 wants rooms to outlive the kill. CHROMIUM names another browser than the one on the PATH.
+# CHROMIUM names another browser than the one on the PATH.
 # Installs Chromium if it may (root and apt) and playwright-core below tests/browser.
 # Exit status: 0 fine, 1 a page was too far off or a fault, 77 no Node 20 or no Chromium (nothing was run).
 set -euo pipefail
