@@ -61,6 +61,8 @@ pub struct Readings {
     /// What all shards observed between the two.
     pub last: Box<Observed>,
     minute: Minute,
+    /// Before the first.
+    began: Instant,
 }
 
 /// One reading of all shards.
@@ -142,6 +144,7 @@ impl Sampler {
             totals: vec![Totals::default(); shards.count()],
             last: Box::default(),
             minute: Minute::default(),
+            began: Instant::now(),
         };
         Sampler { shards, takers: Semaphore::new(1), readings: RefCell::new(readings) }
     }
@@ -160,7 +163,7 @@ impl Sampler {
         let measured = self.shards.measure().await;
         let at = Instant::now();
         let mut readings = self.readings.borrow_mut();
-        let since = readings.newest.as_ref().map(|newest| newest.at);
+        let since = readings.newest.as_ref().map_or(readings.began, |newest| newest.at);
         readings.last.clear();
         let mut cores = Vec::new();
         for (core, measured) in measured.into_iter().enumerate() {
@@ -223,8 +226,8 @@ impl Readings {
         merge(&mut self.last, observed);
     }
 
-    fn end_interval(&mut self, since: Option<Instant>, at: Instant) {
-        self.minute.add(&self.last, since.unwrap_or(at), at);
+    fn end_interval(&mut self, since: Instant, at: Instant) {
+        self.minute.add(&self.last, since, at);
     }
 
     /// What all shards observed in the last minute, or in the last interval if that is longer; and how long that is.
