@@ -6,6 +6,7 @@
 use crate::config::LogFormat;
 use std::collections::HashMap;
 use std::io::{self, IsTerminal, Write};
+use std::panic::{self, PanicHookInfo};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -42,7 +43,15 @@ pub fn init(format: LogFormat) {
         layer.json().flatten_event(true).boxed()
     };
     let layer = layer.with_filter(Rates::default()).with_filter(LevelFilter::INFO);
-    let _ = tracing_subscriber::registry().with(layer).try_init();
+    if tracing_subscriber::registry().with(layer).try_init().is_ok() {
+        panic::set_hook(Box::new(say_panic));
+    }
+}
+
+/// A panic costs a connection or a shard's life, and is said like anything else.
+fn say_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    tracing::error!("panicked at {place}: {}", panic.payload_as_str().unwrap_or("no message"));
 }
 
 /// Whoever reads standard error may have closed it; that is no reason to end.

@@ -5,6 +5,8 @@
 //! while the loop is parked in its own ring: nothing on a shard's executor may wait for it.
 
 mod crowd;
+mod drain;
+mod keeping;
 mod reports;
 
 use crate::driver::Driver;
@@ -14,9 +16,11 @@ use crate::ring::Ring;
 use crate::server::{Notice, Notify};
 use crossbeam_channel::Receiver;
 use crowd::{Crowd, Waited};
+use drain::Drain;
 use engine::snapshot::Slice;
 use engine::{CoreId, Moved, Now};
-use futures_channel::oneshot;
+use keeping::Keeping;
+pub use keeping::Reply;
 use reports::Reports;
 pub use reports::{Answer, Measured, Question};
 use std::io;
@@ -32,10 +36,6 @@ const COMPLETIONS_PER_READING: usize = 64;
 const BATCHES_PER_TURN_MAX: usize = 64;
 /// Connections that wait for room in one peer's channel; past it they are served where they are.
 const WAITING_CONNECTIONS_MAX: usize = 1024;
-/// From a drain's last close frame to the reset of whoever has not ended.
-const DRAIN_US_MAX: i64 = 1_200 * engine::time::MS;
-/// A drain goes on in steps of this.
-const DRAIN_STEP_US: i64 = 10 * engine::time::MS;
 /// Turns between two publications of the figures, while the shard never parks.
 const TURNS_PER_PUBLICATION: u64 = 256;
 
@@ -50,7 +50,7 @@ pub enum Command {
         per_s: u32,
     },
     /// Hand over what is kept of the rooms, or nothing if that has not changed since it was handed over last.
-    Keep(oneshot::Sender<Option<Arc<Slice>>>),
+    Keep(Reply),
     /// Answer.
     Ask(Question),
 }
@@ -71,35 +71,12 @@ pub struct Station {
     pub kept: Arc<Slice>,
 }
 
-/// A drain on its way.
-struct Drain {
-    per_s: u32,
-    since_us: i64,
-    /// Connections that may have been told by now.
-    allowed: i64,
-    /// When it goes on.
-    next_us: i64,
-    /// When whoever is left is reset; `None` while there are some to be told.
-    until_us: Option<i64>,
-}
-
-/// A slice that is being written, some rooms a turn.
-struct Keeping {
-    slice: Slice,
-    next: Option<usize>,
-    /// What had changed when it began.
-    changes: u64,
-    reply: oneshot::Sender<Option<Arc<Slice>>>,
-}
-
 /// One shard with all it needs to turn.
 pub struct Core {
     ring: Ring,
     driver: Driver,
     station: Station,
-    /// What had changed when rooms were handed over last in this life.
-    kept_changes: Option<u64>,
-    keeping: Option<Keeping>,
+    keeping: Keeping,
     /// Failed accepts that were told of.
     accepts_failed_told: u64,
     /// Connections for each peer, by core.
@@ -109,7 +86,6 @@ pub struct Core {
     mesh_stats: MeshStats,
     turns: u64,
     drain: Option<Drain>,
-    is_abandoned: bool,
 }
 
 impl Core {
@@ -120,8 +96,7 @@ impl Core {
             ring,
             driver,
             station,
-            kept_changes: None,
-            keeping: None,
+            keeping: Keeping::default(),
             accepts_failed_told: 0,
             waiting: (0..cores).map(|_| Vec::new()).collect(),
             crowd: Crowd::default(),
@@ -129,7 +104,6 @@ impl Core {
             mesh_stats: MeshStats::default(),
             turns: 0,
             drain: None,
-            is_abandoned: false,
         }
     }
 
@@ -177,11 +151,15 @@ impl Core {
         let now = if self.drain_inboxes() { self.driver.now() } else { began };
         let now = self.gather(now)?;
         self.driver.handle_deadlines(now);
-        self.go_on_draining(now);
-        self.go_on_keeping();
+        if let Some(drain) = &mut self.drain {
+            drain.go_on(&mut self.driver, now);
+        }
+        if let Some(slice) = self.keeping.go_on(&mut self.driver) {
+            self.station.kept = slice;
+        }
         self.reports.go_on(&mut self.driver, now);
         self.settle()?;
-        if self.is_finished() {
+        if self.drain.as_ref().is_some_and(|drain| drain.is_over(&self.driver)) {
             self.publish();
             self.ring.enter()?;
             return Ok(false);
@@ -202,65 +180,14 @@ impl Core {
                     self.station.listeners.clear();
                     self.driver.stop_listening(now);
                 }
-                Command::Drain { per_s } => {
-                    let since_us = now.master_us - DRAIN_STEP_US;
-                    self.drain =
-                        Some(Drain { per_s, since_us, allowed: 0, next_us: since_us, until_us: None });
-                }
-                Command::Keep(reply) => self.keep_rooms(reply),
+                Command::Drain { per_s } => self.drain = Some(Drain::new(per_s, now)),
+                Command::Keep(reply) => self.keeping.begin(&mut self.driver, reply),
                 Command::Ask(question) => {
                     self.publish();
                     self.reports.answer(question, &mut self.driver, now);
                 }
             }
         }
-    }
-
-    /// Closes as many connections as the rate allows by now.
-    fn go_on_draining(&mut self, now: Now) {
-        let Some(drain) = self.drain.as_mut().filter(|drain| drain.until_us.is_none()) else { return };
-        if now.master_us < drain.next_us {
-            return;
-        }
-        drain.next_us = now.master_us + DRAIN_STEP_US;
-        let allowed = (now.master_us - drain.since_us) * i64::from(drain.per_s) / 1_000_000;
-        let limit = allowed - std::mem::replace(&mut drain.allowed, allowed);
-        if limit > 0 && !self.driver.drain(limit as usize, now) {
-            drain.until_us = Some(now.master_us + DRAIN_US_MAX);
-        }
-    }
-
-    fn keep_rooms(&mut self, reply: oneshot::Sender<Option<Arc<Slice>>>) {
-        let changes = self.driver.shard().changes();
-        if self.kept_changes == Some(changes) {
-            // Who does not wait any more has no use for it.
-            let _ = reply.send(None);
-            return;
-        }
-        self.keeping = Some(Keeping { slice: Slice::default(), next: Some(0), changes, reply });
-    }
-
-    fn go_on_keeping(&mut self) {
-        let Some(mut keeping) = self.keeping.take() else { return };
-        keeping.next =
-            keeping.next.and_then(|next| self.driver.shard().write_slice(next, &mut keeping.slice));
-        if keeping.next.is_some() {
-            self.keeping = Some(keeping);
-            return;
-        }
-        self.kept_changes = Some(keeping.changes);
-        self.station.kept = Arc::new(keeping.slice);
-        let _ = keeping.reply.send(Some(Arc::clone(&self.station.kept)));
-    }
-
-    fn is_finished(&mut self) -> bool {
-        let Some(until_us) = self.drain.as_ref().and_then(|drain| drain.until_us) else { return false };
-        if self.driver.now().master_us >= until_us && !self.is_abandoned {
-            self.is_abandoned = true;
-            self.driver.abandon();
-            return false;
-        }
-        self.driver.is_empty() && !self.driver.has_work()
     }
 
     /// True if anything was there.
@@ -386,7 +313,7 @@ impl Core {
     fn submit_or_park(&mut self, began: Now) -> io::Result<()> {
         let now = self.driver.now();
         self.reports.observe_turn(&mut self.driver, began, now);
-        if self.driver.has_work() || self.reports.has_work() || self.keeping.is_some() {
+        if self.driver.has_work() || self.reports.has_work() || self.keeping.has_work() {
             return if self.ring.has_queued() { self.ring.enter() } else { Ok(()) };
         }
         self.publish();
@@ -407,7 +334,7 @@ impl Core {
         if self.station.mesh.peers().any(|peer| self.has_parcels(peer)) {
             return Some(FULL_CHANNEL_RETRY);
         }
-        let drain_us = self.drain.as_ref().map(|drain| drain.until_us.unwrap_or(drain.next_us));
+        let drain_us = self.drain.as_ref().and_then(Drain::next_us);
         let deadline_us = self.driver.next_deadline_us().into_iter().chain(drain_us).min()?;
         let left_us = deadline_us - now.master_us;
         Some(Duration::from_micros(left_us.max(0) as u64))

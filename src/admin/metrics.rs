@@ -6,6 +6,7 @@
 use super::samples::{BUCKETS_S, CoreReading, Readings, TIMES, Total};
 use super::stats::{Facts, resident_bytes};
 use super::status::Status;
+use crate::log;
 use crate::published::Figures;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::prometheus_text;
@@ -126,6 +127,7 @@ struct Scrape {
     resident_bytes: u64,
     connections_max: u64,
     is_draining: bool,
+    log_lines_left_out: u64,
     snapshot: Option<SnapshotScrape>,
 }
 
@@ -157,6 +159,7 @@ pub fn text(facts: &Facts, status: &Status, readings: &Readings) -> Result<Strin
         resident_bytes: resident_bytes(),
         connections_max: facts.connections_max as u64,
         is_draining: status.drain.is_some(),
+        log_lines_left_out: log::left_out(),
         snapshot,
     })
 }
@@ -173,6 +176,7 @@ pub fn documented() -> Vec<(String, String)> {
         resident_bytes: 0,
         connections_max: 0,
         is_draining: false,
+        log_lines_left_out: 0,
         snapshot: Some(snapshot),
     });
     let text = text.unwrap_or_default();
@@ -234,6 +238,11 @@ impl Scrape {
             self.connections_max,
         )?;
         out.one("draining", "1 while the process drains", &NO_LABELS, u64::from(self.is_draining))?;
+        out.counters_of_process(
+            "log_lines_left_out",
+            "Lines of the log past ten a second of their kind",
+            self.log_lines_left_out,
+        )?;
         let Some(SnapshotScrape { age_s, rooms, bytes, took_s, failures }) = &self.snapshot else {
             return Ok(());
         };
