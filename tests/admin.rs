@@ -75,8 +75,7 @@ impl Admin {
             stream,
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{more}\r\n",
             self.address
-        )
-        .unwrap();
+        );
         answer(stream)
     }
 
