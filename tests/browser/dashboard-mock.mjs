@@ -127,7 +127,7 @@ export async function startMock(given = {}) {
       const name = options.hostile && room.code.startsWith('<img') && index < HOSTILE.users.length ? HOSTILE.users[index] : `u${index + 1}`;
       const still = held && (index === 2 || index === 8);
       const base = (own() + own() + own() - 1.5) * 60, offset = room.off && index === 1 ? 612 : base + 4 * Math.sin(now / 3000 + index);
-      return { ws_id: `w${room.seed.toString(36)}${index.toString(36).padStart(3, '0')}`.slice(0, 12), user: name, core: Math.floor(own() * options.cores), ready: held ? !still : true, is_host: index === 0, rtt_ms: still ? null : 8 + own() * 90, drift_ms: room.state === 'playing' && !(index % 17 === 16) ? offset : null, owed_bytes: own() < 0.03 ? 18_400 : 0, messages: 40 + Math.floor(own() * 900) };
+      return { ws_id: `w${room.seed.toString(36)}${index.toString(36).padStart(3, '0')}`.slice(0, 12), user: name, core: Math.floor(own() * options.cores), ready: held ? !still : true, is_host: index === 0, rtt_ms: still ? null : 8 + own() * 90, drift_ms: room.state === 'playing' && !(index % 17 === 16) ? offset : null, owed_bytes: own() < 0.03 ? 18_400 : 0 };
     });
     return { ...line(room, now), host: room.host, starting: held ? { since_ms: now % 8_800, ready: 10, of: 12, check_id: 'c-1', waiting_for: ['u3', 'u9'] } : null, members_list, members_truncated: room.members > shown };
   }
