@@ -71,7 +71,8 @@ impl Admin {
 
     fn ask(&self, method: &str, path: &str, more: &str) -> Response {
         let mut stream = self.tcp();
-        write!(
+        // Who has heard enough may close before it has read all.
+        let _ = write!(
             stream,
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{more}\r\n",
             self.address
