@@ -40,7 +40,7 @@ server=$!
 await 10 "$work/banner" '  host '
 port=$(awk '$1 == "port" {print $2}' "$work/banner")
 head -c 1m /dev/zero > "$work/rooms/filler" 2> /dev/null || true
-target/release/loadgen run rooms "ws://127.0.0.1:$port" -c 200 --room-size 20 --click-every 1s -d 3s --eager > "$work/load" ||
+target/release/loadgen run rooms "ws://127.0.0.1:$port" -c 200 --room-size 20 --click-every 1s -d 3s > "$work/load" ||
   [[ $? == 3 ]] || { cat "$work/load"; exit 1; }
 await 5 "$work/log" 'rooms cannot be kept: No space left on device'
 [[ $(grep -c 'rooms cannot be kept' "$work/log") == 1 ]]
