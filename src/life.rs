@@ -47,8 +47,6 @@ pub struct Plan {
     pub clock: Clock,
     /// How many may come in.
     pub admission: Admission,
-    /// The rooms of the process before.
-    pub restored: Option<Arc<Restored>>,
     /// Told once, when the first life has begun or cannot.
     pub started: Sender<io::Result<()>>,
 }
@@ -68,8 +66,8 @@ impl Faults {
     }
 }
 
-/// The whole of it, until a drain or a fault that is one too many.
-pub fn live(plan: &Plan, station: Station) -> ShardEnd {
+/// The whole of it, until a drain or a fault that is one too many. `restored` are the rooms of the process before.
+pub fn live(plan: &Plan, station: Station, restored: Option<Arc<Restored>>) -> ShardEnd {
     // Whatever happens below, the control core hears of the end.
     let notify = Arc::clone(&station.notify);
     let _ended = OnDrop(Arc::clone(&notify));
@@ -78,7 +76,7 @@ pub fn live(plan: &Plan, station: Station) -> ShardEnd {
         let _ = plan.started.send(Err(refused));
         return ShardEnd { rooms: Arc::default(), fault: None };
     }
-    let mut core = match first_life(plan, station) {
+    let mut core = match first_life(plan, station, restored) {
         Ok(core) => core,
         Err(error) => {
             let _ = plan.started.send(Err(error));
@@ -111,9 +109,10 @@ pub fn live(plan: &Plan, station: Station) -> ShardEnd {
     }
 }
 
-fn first_life(plan: &Plan, station: Station) -> io::Result<Core> {
+fn first_life(plan: &Plan, station: Station, restored: Option<Arc<Restored>>) -> io::Result<Core> {
     let (ring, mut driver) = begin(plan, &station)?;
-    if let Some(restored) = &plan.restored {
+    // The file's bytes go when all shards have taken their rooms.
+    if let Some(restored) = restored {
         let now = driver.now();
         driver.shard().restore(restored.records(), now);
     }

@@ -95,6 +95,7 @@ fn serve(config: &Config, listeners: Listeners) -> Result<u8, Box<dyn Error>> {
             restored.path.display()
         );
     }
+    drop(found);
     let interval = Duration::from_millis(u64::from(config.backup.interval_ms));
     let keeper = Keeper::new(store, clock, interval, config.cores);
     let facts = Facts::new(config, running.port(), connections_max);

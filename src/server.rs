@@ -201,9 +201,9 @@ pub fn start(
             cpu: cpus[core % cpus.len()],
             clock,
             admission: admission.clone(),
-            restored: restored.cloned(),
             started: started.clone(),
         };
+        let restored = restored.cloned();
         let station = Station {
             listeners,
             mesh,
@@ -218,7 +218,7 @@ pub fn start(
             .name(&format!("shard-{core}"))
             .io_memory(EXECUTOR_IO_MEMORY_BYTES)
             .ring_depth(EXECUTOR_RING_ENTRIES)
-            .spawn(move || async move { life::live(&plan, station) })
+            .spawn(move || async move { life::live(&plan, station, restored) })
             .map_err(|error| StartError(format!("cannot start the executor of core {core}: {error}")))?;
         let cpu = cpus[core % cpus.len()].id;
         shards.push(RunningShard { cpu, commands, published, executor });
