@@ -32,10 +32,12 @@ use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Where it listens unless told otherwise.
 pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9600));
+
+const TRY_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Whether there is an admin port.
 #[derive(Debug)]
@@ -85,8 +87,9 @@ impl fmt::Display for Port {
     }
 }
 
-/// Binds the admin port. Where nobody has set one, a taken port is no reason not to start.
-pub fn listen(settings: &AdminSettings) -> Result<Port, PortError> {
+/// Binds the admin port. Where nobody has set one, a taken port is no reason not to start. `patience` is the time that a
+/// process which was killed just now may still hold it: the kernel tears its rings down a little later.
+pub fn listen(settings: &AdminSettings, patience: Duration) -> Result<Port, PortError> {
     let (address, is_set) = match settings.address {
         AdminAddress::Off => return Ok(Port::Off("--admin ADDRESS turns it on".to_owned())),
         AdminAddress::Auto => (DEFAULT_ADDRESS, false),
@@ -99,7 +102,15 @@ pub fn listen(settings: &AdminSettings) -> Result<Port, PortError> {
              --admin-token-file, or listen on 127.0.0.1"
         )));
     }
-    match TcpListener::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener))) {
+    let until = Instant::now() + patience;
+    let mut bound = TcpListener::bind(address);
+    while bound.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
+        && Instant::now() < until
+    {
+        std::thread::sleep(TRY_INTERVAL);
+        bound = TcpListener::bind(address);
+    }
+    match bound.and_then(|listener| Ok((listener.local_addr()?, listener))) {
         Ok((address, listener)) => Ok(Port::On(Listening { listener, address, token })),
         Err(error) if is_set => {
             let remedy = match error.kind() {
@@ -172,22 +183,25 @@ mod tests {
     #[test]
     fn beyond_loopback_there_is_no_port_without_a_token() {
         for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:9600"] {
-            let refused = listen(&settings(address, None)).unwrap_err().to_string();
+            let refused = listen(&settings(address, None), Duration::ZERO).unwrap_err().to_string();
             assert!(refused.contains("ADMIN_TOKEN") && refused.lines().count() == 1, "{refused}");
         }
         for (address, token) in [("0.0.0.0:0", Some("a token of some length")), ("127.0.0.9:0", None)] {
-            let port = listen(&settings(address, token)).unwrap();
+            let port = listen(&settings(address, token), Duration::ZERO).unwrap();
             assert!(matches!(port, Port::On(_)), "{address}");
             assert!(!format!("{port} {port:?}").contains("some length"), "a token is never shown");
         }
-        assert_eq!(listen(&settings("off", None)).unwrap().to_string(), "off: --admin ADDRESS turns it on");
+        assert_eq!(
+            listen(&settings("off", None), Duration::ZERO).unwrap().to_string(),
+            "off: --admin ADDRESS turns it on"
+        );
     }
 
     #[test]
     fn a_port_that_was_set_and_is_taken_is_an_error_with_a_remedy() {
         let other = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = other.local_addr().unwrap().to_string();
-        let refused = listen(&settings(&address, None)).unwrap_err().to_string();
+        let refused = listen(&settings(&address, None), Duration::ZERO).unwrap_err().to_string();
         assert!(refused.contains(&address) && refused.contains("--admin off"), "{refused}");
     }
 }

@@ -17,6 +17,7 @@ use remedy::RingFacts;
 use serde::Serialize;
 use std::fmt::Write;
 use std::io;
+use std::time::Duration;
 
 /// What was found, before anyone has an opinion of it.
 #[derive(Debug)]
@@ -51,7 +52,9 @@ pub fn look(config: &Config) -> io::Result<Facts> {
         host,
         ring: RingFacts::read(try_ring(config).err()),
         port: Listeners::bind(config).err().map(|error| error.to_string()),
-        admin: admin::listen(&config.admin).map(|port| port.to_string()).map_err(|error| error.to_string()),
+        admin: admin::listen(&config.admin, Duration::ZERO)
+            .map(|port| port.to_string())
+            .map_err(|error| error.to_string()),
         folder: Store::open(&config.backup).err().map(|error| error.to_string()),
     })
 }

@@ -79,7 +79,7 @@ fn serve(config: &Config, listeners: Listeners) -> Result<u8, Box<dyn Error>> {
     let clock = Clock::start();
     let store = Store::open(&config.backup)?;
     let found = store.as_ref().map(|store| store.load(&clock)).unwrap_or_default();
-    let admin = admin::listen(&config.admin)?;
+    let admin = admin::listen(&config.admin, supervisor::patience())?;
     let events = Events::new()?;
     let connections_max = host.connections_max(config);
     let restored = found.restored.as_ref();

@@ -17,10 +17,11 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The parent's id and the listeners' descriptors, by which a server knows that it has a parent: `1234:3,4`.
 const LISTENERS: &str = "DOWNBEAT_LISTENERS";
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Exit statuses that say that another start would end alike: an orderly stop, bad settings, a host that cannot run it.
 const FINAL_CODES: [i32; 3] = [0, 64, 78];
 
@@ -59,6 +60,11 @@ pub fn run(config: &Config, say: impl Fn(&str)) -> Result<u8, Box<dyn Error>> {
     Ok(EXIT_SOFTWARE)
 }
 
+/// The time that a server which a supervisor has started may wait for what the one before still holds.
+pub fn patience() -> Duration {
+    if env::var_os(LISTENERS).is_some() { PATIENCE } else { Duration::ZERO }
+}
+
 /// The listeners that a parent holds, if this process has one. It ends with its parent.
 pub fn inherited(config: &Config) -> Result<Option<Listeners>, StartError> {
     let Ok(inheritance) = env::var(LISTENERS) else { return Ok(None) };
@@ -71,6 +77,8 @@ pub fn inherited(config: &Config) -> Result<Option<Listeners>, StartError> {
     if getppid().map(|parent| parent.as_raw_nonzero().to_string()).as_deref() != Some(parent) {
         return Err(refused(&"its parent has gone"));
     }
+    // The kernel names it after the link that it was started by. A name is no reason not to serve.
+    let _ = rustix::thread::set_name(c"downbeat");
     let numbers = descriptors.split(',').map(str::parse).collect::<Result<Vec<RawFd>, _>>();
     let numbers = numbers.map_err(|error| refused(&error))?;
     let own = |number: &RawFd| {

@@ -17,7 +17,7 @@ use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const PLAY: &str = r#"{"type":"PLAY","roomCode":"R","audioUrl":"https://a.example/b.mp3","duration":187.5}"#;
 const TOKEN: &str = "a-token-that-is-long-enough";
@@ -48,7 +48,9 @@ impl Admin {
             token: token.map(|token| Secret::parse(token).unwrap()),
             token_file: None,
         };
-        let Port::On(listening) = admin::listen(&settings).unwrap() else { panic!("it is off") };
+        let Port::On(listening) = admin::listen(&settings, Duration::ZERO).unwrap() else {
+            panic!("it is off")
+        };
         let address = listening.address();
         let server = Server::start(config);
         let shards = server.running().shards();

@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use server::{Client, PATIENCE, Server, config, connect, hear, hear_type, join, say};
 use std::io::{BufRead, BufReader};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -349,7 +350,9 @@ fn kill(pid: i32) {
 #[test]
 fn a_supervised_server_that_is_killed_loses_no_connect_and_is_back_with_its_rooms() {
     let folder = Folder::new("supervised");
-    let mut process = start(with_backup(&folder).arg("--supervised"));
+    // The admin port is the server's own, and must be had again while the one before is still being torn down.
+    let admin = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut process = start(with_backup(&folder).args(["--supervised", "--admin", &admin.to_string()]));
     let mut host = connect(process.port, "/ws/sync?roomCode=R&userId=host");
     play(&mut host, "R");
     await_some("the room in a snapshot", || {
@@ -371,6 +374,7 @@ fn a_supervised_server_that_is_killed_loses_no_connect_and_is_back_with_its_room
         hear_type(client, "PLAY_SYNC");
     }
     assert_ne!(server_of(&process), server);
+    TcpStream::connect(admin).unwrap();
     process.signal(Signal::INT);
     for client in &mut clients {
         while !matches!(client.read().unwrap(), Message::Close(_)) {}

@@ -175,7 +175,9 @@ fn a_folder_that_another_process_has() {
 fn an_admin_port_for_everyone() {
     let address = "0.0.0.0:9600".parse().unwrap();
     let exposed = AdminSettings { address: AdminAddress::At(address), token: None, token_file: None };
-    let admin = admin::listen(&exposed).map(|port| port.to_string()).map_err(|error| error.to_string());
+    let admin = admin::listen(&exposed, std::time::Duration::ZERO)
+        .map(|port| port.to_string())
+        .map_err(|error| error.to_string());
     expect!["admin port: --admin 0.0.0.0:9600 can be reached from other hosts and has no token; set ADMIN_TOKEN or --admin-token-file, or listen on 127.0.0.1"].assert_eq(&failure(&Facts { admin, ..facts() }, &config()));
 }
 
