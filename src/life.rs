@@ -109,12 +109,14 @@ pub fn live(plan: &Plan, station: Station, restored: Option<Arc<Restored>>) -> S
     }
 }
 
-fn first_life(plan: &Plan, station: Station, restored: Option<Arc<Restored>>) -> io::Result<Core> {
+fn first_life(plan: &Plan, mut station: Station, restored: Option<Arc<Restored>>) -> io::Result<Core> {
     let (ring, mut driver) = begin(plan, &station)?;
     // The file's bytes go when all shards have taken their rooms.
     if let Some(restored) = restored {
         let now = driver.now();
         driver.shard().restore(restored.records(), now);
+        // Should it fail before it has handed anything over, its next life has them.
+        station.kept = Arc::new(driver.shard().slice());
     }
     Ok(Core::new(ring, driver, station))
 }

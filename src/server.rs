@@ -311,16 +311,19 @@ impl Running {
         self.tell(|| Command::Drain { per_s: u32::MAX });
     }
 
-    /// Waits for the shards' end: their rooms, and what went wrong with them, if anything did.
-    pub fn join(self) -> (Vec<Arc<Slice>>, Vec<String>) {
+    /// Waits for the shards' end: the rooms of each that says, by core, and what went wrong with them, if anything did.
+    pub fn join(self) -> (Vec<Option<Arc<Slice>>>, Vec<String>) {
         let (mut slices, mut faults) = (Vec::new(), Vec::new());
         for (core, shard) in self.shards.into_iter().enumerate() {
             let fault = match shard.executor.join() {
                 Ok(ShardEnd { rooms, fault }) => {
-                    slices.push(rooms);
+                    slices.push(Some(rooms));
                     fault
                 }
-                Err(error) => Some(error.to_string()),
+                Err(error) => {
+                    slices.push(None);
+                    Some(error.to_string())
+                }
             };
             faults.extend(fault.map(|fault| format!("shard {core}: {fault}")));
         }

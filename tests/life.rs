@@ -301,6 +301,24 @@ fn a_shards_fault_is_not_noticed_by_clients_of_others() {
 }
 
 #[test]
+fn a_shard_that_fails_right_after_a_restart_has_the_rooms_that_were_kept() {
+    let folder = Folder::new("early");
+    let mut first = start(&mut with_backup(&folder));
+    let mut host = connect(first.port, "/ws/sync?roomCode=R&userId=host");
+    play(&mut host, "R");
+    first.signal(Signal::TERM);
+    assert_eq!(first.wait().code(), Some(0));
+    // It hands nothing over before it fails.
+    let second = start(with_backup(&folder).args(["--cores", "1", "--backup-interval-ms", "3600000"]));
+    let mut doomed = connect(second.port, "/");
+    say(&mut doomed, r#"{"type":"chaos_shard"}"#);
+    while doomed.read().is_ok() {}
+    let mut host = connect(second.port, "/ws/sync?roomCode=R&userId=host");
+    join(&mut host, "R", "host");
+    hear_type(&mut host, "PLAY_SYNC");
+}
+
+#[test]
 fn too_many_faults_end_the_process_with_70() {
     let mut process = start(downbeat().args(["--port", "0", "--host", "127.0.0.1", "--cores", "1"]));
     for _ in 0..6 {

@@ -23,8 +23,8 @@ pub struct Keeper {
     store: RefCell<Option<Store>>,
     clock: Clock,
     interval: Duration,
-    /// What each shard last handed over, by core.
-    slices: RefCell<Vec<Arc<Slice>>>,
+    /// What each shard last handed over, by core; nothing is written before all of them have.
+    slices: RefCell<Vec<Option<Arc<Slice>>>>,
     /// What is on the disk is not what there is, as a write has failed.
     is_behind: Cell<bool>,
     said: Cell<Option<Instant>>,
@@ -40,7 +40,7 @@ impl Keeper {
             store: RefCell::new(store),
             clock,
             interval,
-            slices: RefCell::new(vec![Arc::default(); cores]),
+            slices: RefCell::new(vec![None; cores]),
             is_behind: Cell::new(false),
             said: Cell::new(None),
             status,
@@ -77,10 +77,14 @@ impl Keeper {
         }
     }
 
-    /// Writes what the shards had at their end.
-    pub async fn save_last(&self, slices: Vec<Arc<Slice>>) {
+    /// Writes what the shards had at their end, by core; of one that says nothing, what it last handed over.
+    pub async fn save_last(&self, slices: Vec<Option<Arc<Slice>>>) {
         if self.is_on() {
-            *self.slices.borrow_mut() = slices;
+            self.slices
+                .borrow_mut()
+                .iter_mut()
+                .zip(slices)
+                .for_each(|(known, last)| *known = last.or(known.take()));
             self.write().await;
         }
     }
@@ -91,7 +95,7 @@ impl Keeper {
         for (core, answer) in running.keep().into_iter().enumerate() {
             // A shard that has ended has no answer, and one that is stuck none in time.
             if let Some(Ok(Some(slice))) = clock::by(Instant::now() + ANSWER_TIME, answer).await {
-                self.slices.borrow_mut()[core] = slice;
+                self.slices.borrow_mut()[core] = Some(slice);
                 has_changed = true;
             }
         }
@@ -99,6 +103,8 @@ impl Keeper {
     }
 
     async fn write(&self) {
+        // A snapshot without the rooms of one shard would lose them to the next start.
+        let Some(slices) = self.slices.borrow().iter().cloned().collect::<Option<Vec<_>>>() else { return };
         let Some((folder, generation)) = self
             .store
             .borrow_mut()
@@ -107,7 +113,7 @@ impl Keeper {
         else {
             return;
         };
-        let (clock, slices) = (self.clock, self.slices.borrow().clone());
+        let clock = self.clock;
         let started = Instant::now();
         self.is_behind.set(true);
         // The disk may take its time; the control core has others to listen to.
