@@ -57,16 +57,7 @@ stop() {
     server=
     return $status
 }
-# Its own word for it: an upgrade is answered 101.
-upgrades() {
-    local line
-    exec 3<> "/dev/tcp/127.0.0.1/$port" || return 1
-    printf 'GET /ws/sync HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n' >&3
-    printf 'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n' >&3
-    read -r -t 5 line <&3
-    exec 3>&-
-    [[ $line == "HTTP/1.1 101 "* ]]
-}
+. scripts/upgrades.sh
 serves() {
     local what=$1
     shift

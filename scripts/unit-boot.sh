@@ -66,15 +66,7 @@ fail() {
 }
 is_active() { [ "$(property ActiveState)" = active ]; }
 is_other_than() { local now; now=$(server_pid) && [ "$now" != "$1" ]; }
-upgrades() {
-    local line
-    exec 3<> "/dev/tcp/127.0.0.1/$port" || return 1
-    printf 'GET /ws/sync HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n' >&3
-    printf 'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n' >&3
-    read -r -t 5 line <&3
-    exec 3>&-
-    [[ $line == "HTTP/1.1 101 "* ]]
-}
+. scripts/upgrades.sh
 
 until_true 300 is_active || fail "not ready within 30 s"
 upgrades || fail "it is ready and does not serve"
