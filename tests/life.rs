@@ -88,6 +88,27 @@ fn play(client: &mut Client, room: &str) -> Value {
     hear_type(client, "PLAY")
 }
 
+const ROOMS: usize = 20;
+
+/// A host in each of some rooms, and all of them play.
+fn play_rooms(port: u16) -> Vec<Client> {
+    let rooms = (0..ROOMS).map(|i| {
+        let mut host = connect(port, &format!("/ws/sync?roomCode=R{i}&userId=host"));
+        play(&mut host, &format!("R{i}"));
+        host
+    });
+    rooms.collect()
+}
+
+/// Whoever joins one of these rooms hears that it plays.
+fn check_rooms_play(port: u16) {
+    for i in 0..ROOMS {
+        let mut host = connect(port, &format!("/ws/sync?roomCode=R{i}&userId=host"));
+        join(&mut host, &format!("R{i}"), "host");
+        hear_type(&mut host, "PLAY_SYNC");
+    }
+}
+
 fn number(message: &Value, field: &str) -> f64 {
     message[field].as_f64().unwrap_or_else(|| panic!("no {field} in {message}"))
 }
@@ -126,11 +147,7 @@ fn after_a_kill_a_playing_room_goes_on_by_the_downtime() {
 fn a_stop_keeps_all_rooms_and_a_room_that_nobody_joins_again_is_kept_for_the_next() {
     let folder = Folder::new("stop");
     let mut first = start(&mut with_backup(&folder));
-    let mut hosts: Vec<Client> =
-        (0..20).map(|i| connect(first.port, &format!("/ws/sync?roomCode=R{i}&userId=host"))).collect();
-    for (i, host) in hosts.iter_mut().enumerate() {
-        play(host, &format!("R{i}"));
-    }
+    let _hosts = play_rooms(first.port);
     first.signal(Signal::TERM);
     assert_eq!(first.wait().code(), Some(0));
     // Started and stopped before anyone comes back: nothing is lost.
@@ -138,22 +155,14 @@ fn a_stop_keeps_all_rooms_and_a_room_that_nobody_joins_again_is_kept_for_the_nex
     second.signal(Signal::TERM);
     assert_eq!(second.wait().code(), Some(0));
     let third = start(&mut with_backup(&folder));
-    for i in 0..20 {
-        let mut host = connect(third.port, &format!("/ws/sync?roomCode=R{i}&userId=host"));
-        join(&mut host, &format!("R{i}"), "host");
-        hear_type(&mut host, "PLAY_SYNC");
-    }
+    check_rooms_play(third.port);
 }
 
 #[test]
 fn a_second_signal_ends_it_at_once_and_keeps_the_rooms() {
     let folder = Folder::new("second");
     let mut first = start(with_backup(&folder).args(["--drain-rate", "1"]));
-    let mut hosts: Vec<Client> =
-        (0..20).map(|i| connect(first.port, &format!("/ws/sync?roomCode=R{i}&userId=host"))).collect();
-    for (i, host) in hosts.iter_mut().enumerate() {
-        play(host, &format!("R{i}"));
-    }
+    let _hosts = play_rooms(first.port);
     let begun = Instant::now();
     first.signal(Signal::TERM);
     // At one a second the last would be told in 10 s. The first signal must have been heard before the second.
@@ -164,11 +173,7 @@ fn a_second_signal_ends_it_at_once_and_keeps_the_rooms() {
     assert_eq!(first.wait().code(), Some(143));
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     let second = start(&mut with_backup(&folder));
-    for i in 0..20 {
-        let mut host = connect(second.port, &format!("/ws/sync?roomCode=R{i}&userId=host"));
-        join(&mut host, &format!("R{i}"), "host");
-        hear_type(&mut host, "PLAY_SYNC");
-    }
+    check_rooms_play(second.port);
 }
 
 #[test]
