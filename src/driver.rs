@@ -18,6 +18,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// The first pause after descriptors or memory ran out, doubled up to [`ACCEPT_PAUSE_MS_MAX`].
 const ACCEPT_PAUSE_MS_MIN: i64 = 10;
 const ACCEPT_PAUSE_MS_MAX: i64 = 500;
+/// Accepts armed on each listener, and so the most that one turn takes of a storm: those in play do not wait for the whole
+/// of it. The kernel wakes one of them for each connection.
+const ACCEPTS_PER_LISTENER: usize = 8;
 /// Round trips asked for in one turn, each a µs or less.
 const RTTS_PER_TURN_MAX: usize = 50;
 /// Ends of a receive that mean no end of the connection.
@@ -142,11 +145,12 @@ pub struct DriverStats {
     pub accepts_over_address_limit: u64,
 }
 
-/// A listener and whether its accept is armed.
+/// A listener and its accepts.
 struct Listener {
     /// `None` once it is closed.
     fd: Option<OwnedFd>,
-    is_armed: bool,
+    /// Accepts in flight on it, or queued.
+    armed: usize,
 }
 
 /// The sockets of one shard, and the shard.
@@ -181,7 +185,7 @@ impl Driver {
             shard,
             clock,
             sockets: Vec::new(),
-            listeners: listeners.into_iter().map(|fd| Listener { fd: Some(fd), is_armed: false }).collect(),
+            listeners: listeners.into_iter().map(|fd| Listener { fd: Some(fd), armed: 0 }).collect(),
             rearm: VecDeque::new(),
             rearm_fed: VecDeque::new(),
             turns: 0,
@@ -195,7 +199,7 @@ impl Driver {
             counted: Vec::new(),
             is_draining: false,
         };
-        driver.arm_accepts();
+        driver.arm_accepts(ACCEPTS_PER_LISTENER);
         driver
     }
 
@@ -270,7 +274,7 @@ impl Driver {
     pub fn handle_completion(&mut self, completion: Completion, bytes: &mut [u8], now: Now) -> bool {
         match Tag::from_bits(completion.tag) {
             Tag::Doorbell => return true,
-            Tag::Accept { listener } => self.handle_accept(listener, completion, now),
+            Tag::Accept { listener } => self.handle_accept(listener, completion.result, now),
             Tag::Receive(id) => self.handle_receive(id, completion, bytes, now),
             Tag::Send(id) => self.handle_send(id, completion.result, now),
             Tag::Cancel => {}
@@ -300,7 +304,8 @@ impl Driver {
         self.shard.handle_deadlines(now);
         if self.accept_again_us.is_some_and(|again_us| again_us <= now.master_us) {
             self.accept_again_us = None;
-            self.arm_accepts();
+            // One is enough to see whether there is anything to be had again.
+            self.arm_accepts(1);
         }
     }
 
@@ -311,7 +316,7 @@ impl Driver {
         self.accept_again_us = None;
         for listener in &mut self.listeners {
             match &listener.fd {
-                Some(fd) if listener.is_armed => {
+                Some(fd) if listener.armed > 0 => {
                     let tag = Tag::Cancel.to_bits();
                     self.operations.push_back(Operation::Cancel { fd: fd.as_raw_fd(), tag });
                 }
@@ -405,42 +410,51 @@ impl Driver {
         );
     }
 
-    fn arm_accepts(&mut self) {
+    /// Arms up to so many more on each listener.
+    fn arm_accepts(&mut self, most: usize) {
         if self.is_draining {
             return;
         }
-        for (index, listener) in self.listeners.iter_mut().enumerate().filter(|(_, it)| !it.is_armed) {
+        for (index, listener) in self.listeners.iter_mut().enumerate() {
             let Some(fd) = &listener.fd else { continue };
-            listener.is_armed = true;
+            let count = most.min(ACCEPTS_PER_LISTENER - listener.armed);
+            listener.armed += count;
             let tag = Tag::Accept { listener: index as u32 }.to_bits();
-            self.operations.push_back(Operation::Accept { fd: fd.as_raw_fd(), tag });
+            let accept = Operation::Accept { fd: fd.as_raw_fd(), tag };
+            self.operations.extend(std::iter::repeat_n(accept, count));
         }
     }
 
-    fn handle_accept(&mut self, listener: u32, completion: Completion, now: Now) {
-        if !completion.has_more
-            && let Some(listener) = self.listeners.get_mut(listener as usize)
-        {
-            listener.is_armed = false;
-            if self.is_draining {
+    fn handle_accept(&mut self, listener: u32, result: i32, now: Now) {
+        if let Some(listener) = self.listeners.get_mut(listener as usize) {
+            listener.armed -= 1;
+            if self.is_draining && listener.armed == 0 {
                 listener.fd = None;
             }
         }
-        match completion.result {
+        match result {
             fd if fd >= 0 => {
                 self.accept_pause_ms = ACCEPT_PAUSE_MS_MIN;
+                self.accept_again_us = None;
                 self.admit(fd, now);
             }
             error if [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM].contains(&-error) => {
                 self.stats.accepts_failed += 1;
-                self.accept_again_us = Some(now.master_us + self.accept_pause_ms * engine::time::MS);
-                self.accept_pause_ms = (self.accept_pause_ms * 2).min(ACCEPT_PAUSE_MS_MAX);
+                self.pause_accepts(now);
             }
             // The peer was gone before we came: nothing was accepted.
             _ => {}
         }
         if self.accept_again_us.is_none() {
-            self.arm_accepts();
+            self.arm_accepts(ACCEPTS_PER_LISTENER);
+        }
+    }
+
+    /// Several that fail together are one failure.
+    fn pause_accepts(&mut self, now: Now) {
+        if self.accept_again_us.is_none() {
+            self.accept_again_us = Some(now.master_us + self.accept_pause_ms * engine::time::MS);
+            self.accept_pause_ms = (self.accept_pause_ms * 2).min(ACCEPT_PAUSE_MS_MAX);
         }
     }
 

@@ -21,11 +21,11 @@ const BATCH_COMPLETIONS_MAX: usize = 256;
 /// What the kernel is to do. Descriptors and memory must live until the completion: the driver sees to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// Accept on a listener until told otherwise.
+    /// Accept one connection.
     Accept {
         /// The listener.
         fd: RawFd,
-        /// Comes back with each completion.
+        /// Comes back with the completion.
         tag: u64,
     },
     /// Receive once, into one of the ring's buffers.
@@ -170,7 +170,11 @@ impl Ring {
     pub fn queue(&mut self, operation: Operation) -> io::Result<()> {
         let entry = match operation {
             Operation::Accept { fd, tag } => {
-                opcode::AcceptMulti::new(Fd(fd)).flags(libc::SOCK_CLOEXEC).build().user_data(tag)
+                let nobody = std::ptr::null_mut();
+                opcode::Accept::new(Fd(fd), nobody, nobody.cast())
+                    .flags(libc::SOCK_CLOEXEC)
+                    .build()
+                    .user_data(tag)
             }
             Operation::ReceiveOnce { fd, tag } => opcode::Recv::new(Fd(fd), std::ptr::null_mut(), 0)
                 .buf_group(Buffers::GROUP)

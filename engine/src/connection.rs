@@ -22,7 +22,7 @@ pub struct Connection {
     pub outbox: Outbox,
     /// What it is a member of.
     pub membership: Membership,
-    /// It stands in a list of connections with something to send.
+    /// It stands in a list of connections with something to send, or is to be sent nothing any more.
     pub is_listed: bool,
     /// It ended, and stands in line to leave.
     pub is_ending: bool,

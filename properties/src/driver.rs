@@ -67,7 +67,7 @@ fn step(kernel: &mut Kernel, input: &mut Input<'_>) {
     let choice = input.byte();
     let is_plain = choice & 0x10 == 0;
     match choice & 0x0f {
-        0 | 1 => kernel.accept(is_plain),
+        0 | 1 => kernel.accept(),
         2 => kernel.fail_accept(input.pick(&ACCEPT_ERRORS)),
         3..=6 => {
             if let Some(tag) = kernel.some_receive(input.below(256)) {

@@ -10,6 +10,8 @@ const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConn
 /// A masked text frame of 5 bytes with a key of zeroes.
 const HELLO: &[u8] = b"\x81\x85\0\0\0\0hello";
 const SOCKET: RawFd = 1_000_000;
+/// The only listener's accepts.
+const ACCEPT: Tag = Tag::Accept { listener: 0 };
 /// A ping is surely due: its interval of 25 s, and more than deadlines are rounded by.
 const PING_DUE_MS: i64 = 25_200;
 
@@ -61,8 +63,12 @@ impl Kernel {
     }
 
     fn accept(&mut self, fd: RawFd) {
-        self.complete(Tag::Accept { listener: 0 }.to_bits(), fd, true, b"");
+        self.complete(ACCEPT.to_bits(), fd, false, b"");
         self.turn();
+    }
+
+    fn accepts(&self) -> usize {
+        self.operations.iter().filter(|operation| matches!(operation, Operation::Accept { .. })).count()
     }
 
     fn received(&mut self, bytes: &[u8], has_more: bool) {
@@ -122,7 +128,10 @@ impl Kernel {
     fn with_connection() -> Kernel {
         let mut kernel = Kernel::new();
         kernel.accept(SOCKET);
-        assert!(matches!(kernel.operations[..], [Operation::ReceiveOnce { fd: SOCKET, .. }]));
+        let [Operation::Accept { .. }, Operation::ReceiveOnce { fd: SOCKET, .. }] = kernel.operations[..]
+        else {
+            panic!("another accept, and the receive of this one: {:?}", kernel.operations);
+        };
         kernel.received(REQUEST, false);
         assert!(kernel.is_armed());
         let answer = kernel.sends().concat();
@@ -361,36 +370,53 @@ fn a_slot_is_reused_under_another_generation() {
     assert!(kernel.has_closed());
     kernel.accept(SOCKET + 1);
     assert_eq!(kernel.generation(), 1);
-    assert!(matches!(kernel.operations[..], [Operation::ReceiveOnce { fd, .. }] if fd == SOCKET + 1));
+    assert!(
+        matches!(kernel.operations[..], [Operation::Accept { .. }, Operation::ReceiveOnce { fd, .. }] if fd == SOCKET + 1)
+    );
 }
 
 #[test]
-fn an_accept_that_finds_no_descriptor_pauses_longer_each_time() {
+fn a_turn_takes_a_few_connections_of_a_storm() {
     let mut kernel = Kernel::new();
-    let tag = Tag::Accept { listener: 0 }.to_bits();
-    let mut pauses = Vec::new();
-    for _ in 0..8 {
-        let before_us = kernel.driver.now().master_us;
-        kernel.complete(tag, -libc::EMFILE, false, b"");
+    assert_eq!(kernel.accepts(), ACCEPTS_PER_LISTENER, "at the start");
+    for connection in 0..3 {
+        kernel.complete(ACCEPT.to_bits(), SOCKET + connection, false, b"");
+    }
+    kernel.turn();
+    assert_eq!((kernel.accepts(), kernel.driver.stats().armed), (3, 3), "who was let in is replaced");
+}
+
+#[test]
+fn accepts_that_find_no_descriptor_pause_longer_each_time() {
+    let mut kernel = Kernel::new();
+    let fail = |kernel: &mut Kernel, count| {
+        (0..count).for_each(|_| kernel.complete(ACCEPT.to_bits(), -libc::EMFILE, false, b""));
         kernel.turn();
         assert!(kernel.operations.is_empty(), "not at once");
+    };
+    let mut pauses = Vec::new();
+    for turn in 0..8 {
+        let before_us = kernel.driver.now().master_us;
+        // At first all of them fail, then the one that tries.
+        fail(&mut kernel, if turn == 0 { ACCEPTS_PER_LISTENER } else { 1 });
         let due_us = kernel.driver.next_deadline_us().expect("it tries again");
         pauses.push((due_us - before_us) / engine::time::MS);
         let due = Now { master_us: due_us, unix_us: 0 };
         kernel.driver.handle_deadlines(due);
         kernel.turn();
-        assert!(matches!(kernel.operations[..], [Operation::Accept { .. }]));
+        assert_eq!(kernel.accepts(), 1);
     }
     assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 500, 500]);
-    // One success and it begins anew; another end of the accept is not a shortage.
+    // One success and it begins anew; another end of an accept is not a shortage.
     kernel.accept(SOCKET);
-    kernel.complete(tag, -libc::ECONNABORTED, false, b"");
+    assert_eq!(kernel.accepts(), ACCEPTS_PER_LISTENER);
+    kernel.complete(ACCEPT.to_bits(), -libc::ECONNABORTED, false, b"");
     kernel.turn();
-    assert!(matches!(kernel.operations[..], [Operation::Accept { .. }]));
+    assert_eq!(kernel.accepts(), 1);
 }
 
 #[test]
-fn a_drain_ends_when_the_accept_is_cancelled_and_all_sockets_are_closed() {
+fn a_drain_ends_when_the_accepts_are_cancelled_and_all_sockets_are_closed() {
     let mut kernel = Kernel::with_connection();
     let now = kernel.driver.now();
     kernel.driver.stop_listening(now);
@@ -405,7 +431,10 @@ fn a_drain_ends_when_the_accept_is_cancelled_and_all_sockets_are_closed() {
     kernel.complete(Tag::Receive(ConnectionId { index: 0, generation: 0 }).to_bits(), 0, false, b"");
     kernel.turn();
     assert!(kernel.has_closed() && !kernel.driver.is_empty(), "the listener is still the kernel's");
-    kernel.complete(Tag::Accept { listener: 0 }.to_bits(), -libc::ECANCELED, false, b"");
+    for _ in 0..ACCEPTS_PER_LISTENER {
+        assert!(!kernel.driver.is_empty());
+        kernel.complete(ACCEPT.to_bits(), -libc::ECANCELED, false, b"");
+    }
     kernel.turn();
     assert!(kernel.driver.is_empty());
 }

@@ -146,7 +146,11 @@ impl Shard {
             self.ends_handled += 1;
             self.drop_connection(id.index, reset);
         } else {
-            self.connections[id.index as usize].is_ending = true;
+            let connection = &mut self.connections[id.index as usize];
+            connection.is_ending = true;
+            // What comes for it meanwhile finds it listed already, and so is never sent: where all of a room go at once,
+            // each would else be told of each.
+            connection.is_listed = true;
             self.stats.ending += 1;
             self.ends_waiting.push_back((id, reset));
         }

@@ -17,6 +17,8 @@ use std::mem::ManuallyDrop;
 use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
 
 const DESCRIPTORS_FROM: RawFd = 1_000_000;
+/// In flight on a listener.
+const ACCEPTS_MAX: usize = 8;
 
 /// How a receive goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,9 +58,9 @@ pub(super) struct Kernel {
     driver: ManuallyDrop<Driver>,
     now: Now,
     app: App,
-    /// Tag of the armed accept.
-    accept: Option<(u64, RawFd)>,
-    is_accept_cancelled: bool,
+    /// Accepts in flight, and whether they are cancelled: tag and listener.
+    accepts: Vec<(u64, RawFd)>,
+    are_accepts_cancelled: bool,
     receives: BTreeMap<u64, Receive>,
     sends: BTreeMap<u64, Send>,
     cancels: Vec<u64>,
@@ -78,8 +80,8 @@ impl Kernel {
             driver: ManuallyDrop::new(driver),
             now: Now { master_us: 0, unix_us: 1_750_000_000_000_000 },
             app,
-            accept: None,
-            is_accept_cancelled: false,
+            accepts: Vec::new(),
+            are_accepts_cancelled: false,
             receives: BTreeMap::new(),
             sends: BTreeMap::new(),
             cancels: Vec::new(),
@@ -98,20 +100,17 @@ impl Kernel {
         assert!(!is_doorbell, "nobody rang");
     }
 
-    pub(super) fn accept(&mut self, has_more: bool) {
-        let Some((tag, _)) = self.accept else { return };
+    pub(super) fn accept(&mut self) {
+        let Some((tag, _)) = self.accepts.pop() else { return };
         let fd = self.next_fd;
         self.next_fd += 1;
         let ear = Ear::new(self.app, false);
         self.sockets.insert(fd, Socket { ear, is_upgraded: false, is_shut: false, is_ended: false });
-        if !has_more {
-            self.accept = None;
-        }
-        self.complete(tag, fd, has_more, b"");
+        self.complete(tag, fd, false, b"");
     }
 
     pub(super) fn fail_accept(&mut self, error: i32) {
-        if let Some((tag, _)) = self.accept.take() {
+        if let Some((tag, _)) = self.accepts.pop() {
             self.complete(tag, -error, false, b"");
         }
     }
@@ -232,7 +231,8 @@ impl Kernel {
     fn begin(&mut self, operation: Operation) {
         match operation {
             Operation::Accept { fd, tag } => {
-                assert!(self.accept.replace((tag, fd)).is_none(), "one accept for a listener");
+                self.accepts.push((tag, fd));
+                assert!(self.accepts.len() <= ACCEPTS_MAX, "a turn takes a few connections");
             }
             Operation::ReceiveOnce { fd, tag } => self.begin_receive(fd, tag, Kind::Once),
             Operation::Receive { fd, tag } => self.begin_receive(fd, tag, Kind::Stream),
@@ -252,7 +252,7 @@ impl Kernel {
                 self.cancels.push(tag);
             }
             Operation::Cancel { fd, tag } => {
-                self.is_accept_cancelled |= self.accept.is_some_and(|(_, listener)| listener == fd);
+                self.are_accepts_cancelled |= self.accepts.iter().any(|(_, listener)| *listener == fd);
                 self.receives.values_mut().filter(|it| it.fd == fd).for_each(|it| it.is_cancelled = true);
                 self.sends.values_mut().filter(|it| it.fd == fd).for_each(|it| it.is_cancelled = true);
                 self.cancels.push(tag);
@@ -304,9 +304,10 @@ impl Kernel {
 
     /// Completes what was cancelled, and takes what is sent without a cancel.
     pub(super) fn complete_cancelled(&mut self) {
-        if let Some((tag, _)) = self.accept.filter(|_| self.is_accept_cancelled) {
-            self.accept = None;
-            self.complete(tag, -libc::ECANCELED, false, b"");
+        if self.are_accepts_cancelled {
+            while !self.accepts.is_empty() {
+                self.fail_accept(libc::ECANCELED);
+            }
         }
         let receives: Vec<u64> =
             self.receives.iter().filter(|(_, it)| it.is_cancelled).map(|(tag, _)| *tag).collect();
@@ -320,7 +321,7 @@ impl Kernel {
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.accept.is_none()
+        self.accepts.is_empty()
             && self.receives.is_empty()
             && self.sends.is_empty()
             && self.sockets.is_empty()
@@ -331,10 +332,8 @@ impl Kernel {
     pub(super) fn left(&self) -> String {
         let receives = self.receives.values().map(|it| it.fd);
         let fds: BTreeSet<RawFd> = receives.chain(self.sends.values().map(|it| it.fd)).collect();
-        let (accept, count) = (self.accept, self.sockets.len());
-        format!(
-            "an accept: {accept:?}, descriptors with something in flight: {fds:?}, of {count} that are open"
-        )
+        let (accepts, count) = (self.accepts.len(), self.sockets.len());
+        format!("accepts: {accepts}, descriptors with something in flight: {fds:?}, of {count} that are open")
     }
 
     /// At the end nothing is left of anyone.
