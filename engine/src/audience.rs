@@ -3,7 +3,8 @@
 //! A frame for everyone is appended once to the turn's batch, whatever the number of listeners. Each
 //! listener has a cursor into the batch: what it joined too late for, was left out of, or has already got
 //! lies before it. When the turn ends the batch is frozen and every listener's outbox gets its part.
-//! So an event costs nothing per member; a turn with events costs one step per member.
+//! So an event costs nothing per member; a turn with events costs one step per member. A batch of news alone
+//! may be put off, and then is the next turn's too.
 
 use crate::ids::{CoreId, RoomId};
 use crate::outbox::{Buffer, Pool};
@@ -21,6 +22,8 @@ pub struct Audience {
     /// Frames for everyone in this turn, if there are any; no one else's until the turn ends. Every cursor
     /// is 0 while there are none.
     batch: Option<Buffer>,
+    /// There is more than news in it: it is to leave with this turn.
+    pub is_urgent: bool,
 }
 
 /// A connection in an audience.
@@ -35,7 +38,7 @@ pub struct Listener {
 impl Audience {
     /// An audience without listeners.
     pub fn new(room: RoomId, room_code: Box<str>) -> Audience {
-        Audience { room, room_code, listeners: Vec::new(), batch: None }
+        Audience { room, room_code, listeners: Vec::new(), batch: None, is_urgent: false }
     }
 
     /// The audience of the broadcast app, which has no room.
@@ -69,6 +72,7 @@ impl Audience {
 
     /// The turn ends: the batch, which changes no more. The cursors are the caller's to reset.
     pub fn freeze(&mut self) -> Option<Buffer> {
+        self.is_urgent = false;
         self.batch.take()
     }
 

@@ -58,6 +58,8 @@ pub enum Envelope {
         room: RoomId,
         /// Whole frames, encoded once.
         frames: Vec<u8>,
+        /// They tell who came or went, which may wait a little.
+        is_news: bool,
         /// Who does not get it.
         except: Option<ConnectionId>,
     },

@@ -495,7 +495,7 @@ impl Shard {
             App::Broadcast => {
                 let mut frames = std::mem::take(&mut self.scratch);
                 frame::push_frame(&mut frames, opcode, payload);
-                self.append(0, &frames, None);
+                self.append(0, &frames, false, None);
                 for peer in (0..self.settings.cores).filter(|peer| *peer != self.settings.core.0) {
                     let link = &mut self.links[usize::from(peer)];
                     if link.is_full() {

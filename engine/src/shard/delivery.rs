@@ -7,7 +7,10 @@ use super::Shard;
 use crate::connection::{Membership, Phase};
 use crate::envelope::Envelope;
 use crate::ids::{ConnectionId, CoreId, MemberId, RoomId};
-use crate::limits::{AUDIENCE_PROMPT_MAX, BULK_SENDS_PER_TURN_MAX, TURN_ANSWER_BYTES_MAX, TURN_ANSWERS_MAX};
+use crate::limits::{
+    AUDIENCE_PROMPT_MAX, BULK_SENDS_PER_TURN_MAX, NEWS_SENDS_PER_TURN_MAX, TURN_ANSWER_BYTES_MAX,
+    TURN_ANSWERS_MAX,
+};
 use crate::room::Room;
 use std::collections::VecDeque;
 
@@ -37,6 +40,9 @@ pub(super) struct Ready {
     is_pressing: bool,
     /// Audiences with a batch.
     audiences: Vec<u32>,
+    /// Audiences whose batch is news and nothing else, in the order they have waited.
+    put_off: VecDeque<u32>,
+    news_sent: usize,
     fan_out: FanOut,
     /// Connections whose outbox ran over. They go when the turn ends, as whoever found out may still be
     /// at work on their room.
@@ -82,7 +88,7 @@ impl Ready {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.prompt.is_empty() && self.bulk.is_empty() && self.audiences.is_empty()
+        self.prompt.is_empty() && self.bulk.is_empty() && self.audiences.is_empty() && self.put_off.is_empty()
     }
 }
 
@@ -96,6 +102,7 @@ impl Shard {
         self.send_states_due();
         self.actions_taken = 0;
         self.ready.bulk_sent = 0;
+        self.ready.news_sent = 0;
         self.ready.answers = 0;
         self.ready.answer_bytes = 0;
         self.ready.is_pressing = false;
@@ -107,11 +114,32 @@ impl Shard {
             } else if let Some(id) = self.ready.overflowed.pop() {
                 self.overflow(id);
             } else if let Some(audience) = self.ready.audiences.pop() {
+                self.serve_or_put_off(audience);
+            } else if let Some(audience) = self.next_put_off() {
                 self.serve(audience);
             } else {
                 break;
             }
         }
+    }
+
+    fn serve_or_put_off(&mut self, audience: u32) {
+        if self.audiences.get(audience as usize).is_some_and(|audience| audience.is_urgent) {
+            self.serve(audience);
+        } else {
+            self.ready.put_off.push_back(audience);
+        }
+    }
+
+    /// An audience whose news leave with this turn after all.
+    fn next_put_off(&mut self) -> Option<u32> {
+        if self.ready.news_sent >= NEWS_SENDS_PER_TURN_MAX {
+            return None;
+        }
+        let audience = self.ready.put_off.pop_front()?;
+        let listeners = self.audiences.get(audience as usize).map_or(0, |audience| audience.listeners.len());
+        self.ready.news_sent += listeners;
+        Some(audience)
     }
 
     /// True if the turn should end before more is read: an outbox or a batch is filling up only because
@@ -250,13 +278,22 @@ impl Shard {
     /// Frames to all members of a room but `except`: once into the local batch, once to each other core
     /// with members. Empties `frames`.
     pub(super) fn broadcast(&mut self, room: u32, frames: &mut Vec<u8>, except: Option<MemberId>) {
+        self.spread(room, frames, false, except);
+    }
+
+    /// Tells all members of a room who came or went, which may wait where much is to be told. Empties `frames`.
+    pub(super) fn announce(&mut self, room: u32, frames: &mut Vec<u8>) {
+        self.spread(room, frames, true, None);
+    }
+
+    fn spread(&mut self, room: u32, frames: &mut Vec<u8>, is_news: bool, except: Option<MemberId>) {
         if frames.is_empty() {
             return;
         }
         self.changes += 1;
         let audience = self.rooms[room as usize].audience as u32;
         let here = except.filter(|except| except.core == self.settings.core).map(|except| except.connection);
-        self.append(audience, frames, here);
+        self.append(audience, frames, is_news, here);
         let Room { id, remote, .. } = &self.rooms[room as usize];
         for (core, _) in remote {
             let there = except.filter(|except| except.core == *core).map(|except| except.connection);
@@ -264,7 +301,7 @@ impl Shard {
             if link.is_full() {
                 self.ready.missed.push(Missed::Core(*id, *core));
             } else {
-                link.push(Envelope::ToAll { room: *id, frames: frames.clone(), except: there });
+                link.push(Envelope::ToAll { room: *id, frames: frames.clone(), is_news, except: there });
             }
         }
         frames.clear();
@@ -288,7 +325,13 @@ impl Shard {
     }
 
     /// Adds frames to an audience's batch, for all listeners but one. Constant, whatever their number.
-    pub(super) fn append(&mut self, audience: u32, frames: &[u8], except: Option<ConnectionId>) {
+    pub(super) fn append(
+        &mut self,
+        audience: u32,
+        frames: &[u8],
+        is_news: bool,
+        except: Option<ConnectionId>,
+    ) {
         let except = except.and_then(|id| self.live(id)).and_then(|index| {
             match self.connections[index as usize].membership {
                 Membership::Member { audience: of, place, .. } if of == audience => Some((index, place)),
@@ -307,13 +350,18 @@ impl Shard {
         if audience.listeners.is_empty() {
             return;
         }
-        if audience.batch_bytes() == 0 {
+        let is_first = audience.batch_bytes() == 0;
+        audience.append(frames, &mut self.pool);
+        let is_filling = self.settings.limits.is_pressing(audience.batch_bytes());
+        self.ready.is_pressing |= is_filling;
+        let becomes_urgent = !audience.is_urgent && (!is_news || is_filling);
+        audience.is_urgent |= becomes_urgent;
+        // What was put off is in line for another turn.
+        if is_first || becomes_urgent {
             self.ready.audiences.push(audience_slot);
             self.ready.fan_out.sends += audience.listeners.len();
         }
         self.ready.fan_out.events += 1;
-        audience.append(frames, &mut self.pool);
-        self.ready.is_pressing |= self.settings.limits.is_pressing(audience.batch_bytes());
         self.stats.deliveries += audience.listeners.len() as u64 - u64::from(except.is_some());
         if let Some((_, place)) = except {
             audience.listeners[place as usize].cursor = audience.batch_bytes() as u32;

@@ -74,7 +74,7 @@ impl Shard {
             room.set_host(host_id);
             if room.members.len() > 1 {
                 room.write_user_joined(place as usize, self.now, &mut frames);
-                self.broadcast(index, &mut frames, None);
+                self.announce(index, &mut frames);
             }
             self.rooms[index as usize].write_joined(place as usize, self.now, &mut frames);
         }
@@ -245,7 +245,7 @@ impl Shard {
             let mut frames = std::mem::take(&mut self.scratch);
             debug_assert!(frames.is_empty(), "no frame is being written while members leave");
             self.rooms[index as usize].write_user_left(&member, &mut frames);
-            self.broadcast(index, &mut frames, None);
+            self.announce(index, &mut frames);
             self.scratch = frames;
         }
     }

@@ -32,9 +32,9 @@ impl Shard {
                     self.push_own(index, |out| out.extend_from_slice(&frames));
                 }
             }
-            Envelope::ToAll { room, frames, except } => {
+            Envelope::ToAll { room, frames, is_news, except } => {
                 if let Some(audience) = self.audiences_elsewhere.get(&room) {
-                    self.append(*audience, &frames, except);
+                    self.append(*audience, &frames, is_news, except);
                 }
             }
             Envelope::Evict { room } => self.close_audience(room),
@@ -45,7 +45,7 @@ impl Shard {
             }
             Envelope::Respawned { life } => self.handle_respawned(from, life),
             Envelope::Welcome { .. } => {}
-            Envelope::Everyone { frames } => self.append(0, &frames, None),
+            Envelope::Everyone { frames } => self.append(0, &frames, false, None),
         }
     }
 
