@@ -128,14 +128,25 @@ fn payload(answer: &Answer<'_>) -> Tree {
     json::parse(&frame[header.header_bytes..], DEPTH_MAX).expect("an answer is JSON")
 }
 
-/// serde_json takes no side where it refuses what JavaScript accepts (lone surrogates), and in the last bit of a
-/// number.
+/// serde_json takes no side where it refuses what JavaScript accepts (lone surrogates), in the last bit of a
+/// number, and in an object that has a name which means something to itself.
 fn compare_with_serde(bytes: &[u8], naive: &Result<Tree, Fault>) {
     match (serde_json::from_slice::<Serde>(bytes), naive) {
+        (_, Ok(tree)) if has_private_name(tree) => {}
         (Ok(value), Ok(tree)) => assert!(is_same(tree, &value), "{tree:?} is not {value:?}"),
         (Ok(_), Err(fault)) => assert_eq!(*fault, Fault::Depth),
         (Err(_), Ok(_)) => assert!(has_surrogate_escape(bytes), "serde_json refuses it"),
         (Err(_), Err(_)) => {}
+    }
+}
+
+fn has_private_name(tree: &Tree) -> bool {
+    match tree {
+        Tree::Object(fields) => fields
+            .iter()
+            .any(|(name, value)| name.starts_with("$serde_json::private::") || has_private_name(value)),
+        Tree::List(values) => values.iter().any(has_private_name),
+        _ => false,
     }
 }
 
