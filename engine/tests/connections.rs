@@ -2,7 +2,7 @@
 
 mod world;
 
-use engine::limits::{TURN_ANSWER_BYTES_MAX, TURN_ANSWERS_MAX};
+use engine::limits::{NEWS_SENDS_PER_TURN_MAX, TURN_ANSWER_BYTES_MAX, TURN_ANSWERS_MAX};
 use engine::{Action, App, ConnectionId, Limits};
 use expect_test::{Expect, expect};
 use wire::frame::Opcode;
@@ -405,6 +405,91 @@ fn thousands_who_end_at_once_leave_some_in_each_turn() {
     assert_eq!(turns.iter().map(Vec::len).collect::<Vec<_>>(), [32, 32, 32, 4]);
     assert!(turns.concat().is_sorted(), "who ended first leaves first");
     assert_eq!((shard.stats().rooms, shard.stats().ending), (0, 0));
+}
+
+#[test]
+fn who_stands_in_line_to_leave_is_sent_nothing() {
+    let mut world = World::new(&Setup::default());
+    for client in 0..40 {
+        world.step(&format!("c{client} connects on 0"));
+        world.step(&format!("c{client} joins R u h"));
+    }
+    let now = world.now;
+    for index in 0..40 {
+        world.shards[0].handle_end(ConnectionId { index, generation: 0 }, now);
+    }
+    let shard = &mut world.shards[0];
+    assert_eq!(shard.stats().ending, 8, "they are still in the room that the others have left");
+    shard.flush();
+    assert_eq!(shard.poll_send(), None);
+}
+
+/// Rooms R0 to R9, of twenty members each, and who is about to join them: n0 R0, n10 R0 too.
+fn ten_rooms() -> World {
+    let mut world = World::new(&Setup::default());
+    for client in 0..200 {
+        world.step(&format!("c{client} connects on 0"));
+        world.step(&format!("c{client} joins R{} u h", client / 20));
+    }
+    (0..20).for_each(|newcomer| world.step(&format!("n{newcomer} connects on 0")));
+    world
+}
+
+fn join(world: &mut World, newcomers: std::ops::Range<u32>) {
+    for newcomer in newcomers {
+        let room = newcomer % 10;
+        let join = format!(r#"{{"type":"join","roomCode":"R{room}","userId":"n","hostId":"h"}}"#);
+        world.say(&format!("n{newcomer}"), &join);
+    }
+}
+
+/// One turn: what is sent to whom, by the types of the messages.
+fn sends(world: &mut World) -> Vec<(u32, String)> {
+    let shard = &mut world.shards[0];
+    shard.flush();
+    let mut sends = Vec::new();
+    while let Some((id, bytes)) = shard.poll_send() {
+        let (length, text) = (bytes.len(), String::from_utf8_lossy(bytes).into_owned());
+        let types = text.split(r#"{"type":""#).skip(1).filter_map(|message| message.split('"').next());
+        sends.push((id.index, types.collect::<Vec<_>>().join(" ")));
+        assert_eq!(shard.handle_sent(id, length), None);
+    }
+    sends
+}
+
+/// How many of the old members are sent just this.
+fn told(sends: &[(u32, String)], what: &str) -> usize {
+    sends.iter().filter(|(index, types)| *index < 200 && types == what).count()
+}
+
+#[test]
+fn news_of_many_wait_and_gather() {
+    let mut world = ten_rooms();
+    join(&mut world, 0..10);
+    let first = sends(&mut world);
+    let told_first = told(&first, "user_joined");
+    assert!((NEWS_SENDS_PER_TURN_MAX..NEWS_SENDS_PER_TURN_MAX + 20).contains(&told_first), "{told_first}");
+    let answered = first.iter().filter(|(_, types)| types == "joined playback_state").count();
+    assert_eq!(answered, 10, "who joins is answered at once");
+    join(&mut world, 10..20);
+    let mut rest = Vec::new();
+    while world.shards[0].has_work() {
+        rest.extend(sends(&mut world));
+    }
+    // Members of rooms that had to wait are told of both in one send.
+    assert_eq!(told(&rest, "user_joined user_joined"), 200 - told_first);
+    assert_eq!(told(&rest, "user_joined"), told_first);
+}
+
+#[test]
+fn a_command_leaves_at_once_and_takes_the_news_that_wait_along() {
+    let mut world = ten_rooms();
+    join(&mut world, 0..10);
+    let first = sends(&mut world);
+    assert!(first.iter().all(|(index, _)| *index >= 20 || *index == 200), "R0 is among those that wait");
+    world.say("c10", r#"{"type":"PAUSE","roomCode":"R0"}"#);
+    let second = sends(&mut world);
+    assert_eq!(told(&second, "user_joined PAUSE"), 20);
 }
 
 #[test]
