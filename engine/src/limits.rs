@@ -97,6 +97,10 @@ pub struct Limits {
     pub room_local_max: usize,
     /// Envelopes waiting for one peer; past it pings are dropped and others cost a connection (1013).
     pub mesh_backlog_max: usize,
+    /// Sends in one turn of nothing but news of who came and went. What is put off gathers, so that a herd that returns
+    /// to its rooms costs fewer sends than one to each member for each who came, and holds up those who play by a
+    /// millisecond.
+    pub news_sends_max: usize,
 }
 
 impl Default for Limits {
@@ -132,6 +136,7 @@ impl Default for Limits {
             room_code_bytes_max: 256,
             room_local_max: 1024,
             mesh_backlog_max: 64 * 1024,
+            news_sends_max: 128,
         }
     }
 }
@@ -153,9 +158,6 @@ pub const BULK_SENDS_PER_TURN_MAX: usize = 64;
 pub const POOL_BYTES_MAX: usize = TURN_ANSWER_BYTES_MAX;
 /// The size that a buffer begins with: what most answers of a turn fit into.
 pub const POOL_BUFFER_BYTES: usize = 512;
-/// Sends in one turn of nothing but news of who came and went. What is put off gathers, so that a herd that returns to
-/// its rooms costs fewer sends than one to each member for each who came, and holds up those who play by a millisecond.
-pub const NEWS_SENDS_PER_TURN_MAX: usize = 128;
 /// Bytes of answers in one turn, past which it should send before it reads more: they stay in a CPU's cache
 /// from being written to being sent.
 pub const TURN_ANSWER_BYTES_MAX: usize = 256 * 1024;

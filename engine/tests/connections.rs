@@ -2,7 +2,7 @@
 
 mod world;
 
-use engine::limits::{NEWS_SENDS_PER_TURN_MAX, TURN_ANSWER_BYTES_MAX, TURN_ANSWERS_MAX};
+use engine::limits::{TURN_ANSWER_BYTES_MAX, TURN_ANSWERS_MAX};
 use engine::{Action, App, ConnectionId, Limits};
 use expect_test::{Expect, expect};
 use wire::frame::Opcode;
@@ -468,7 +468,8 @@ fn news_of_many_wait_and_gather() {
     join(&mut world, 0..10);
     let first = sends(&mut world);
     let told_first = told(&first, "user_joined");
-    assert!((NEWS_SENDS_PER_TURN_MAX..NEWS_SENDS_PER_TURN_MAX + 20).contains(&told_first), "{told_first}");
+    let most = Limits::default().news_sends_max;
+    assert!((most..most + 20).contains(&told_first), "{told_first}");
     let answered = first.iter().filter(|(_, types)| types == "joined playback_state").count();
     assert_eq!(answered, 10, "who joins is answered at once");
     join(&mut world, 10..20);

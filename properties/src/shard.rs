@@ -40,6 +40,7 @@ fn world(input: &mut Input<'_>) -> World {
         outbox_bytes_max: tight(2, 2_500, default.outbox_bytes_max),
         room_local_max: tight(3, 1, default.room_local_max),
         mesh_backlog_max: tight(4, 3, default.mesh_backlog_max),
+        news_sends_max: tight(5, 1, default.news_sends_max),
         ..default
     };
     let app =

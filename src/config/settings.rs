@@ -627,6 +627,14 @@ pub(super) const SETTINGS: &[Setting] = &[
         16..=1 << 24,
         "Envelopes that wait for one core; past it pings are dropped and members closed with 1013"
     ),
+    limit!(
+        news_sends_max,
+        "DOWNBEAT_NEWS_SENDS_MAX",
+        "N",
+        "1 to 1000000",
+        1..=1_000_000,
+        "Sends of a core in one turn that tell nothing but who came or went; the others gather for the next"
+    ),
     ring!(
         buffers,
         "DOWNBEAT_BUFFERS",

@@ -7,10 +7,7 @@ use super::Shard;
 use crate::connection::{Membership, Phase};
 use crate::envelope::Envelope;
 use crate::ids::{ConnectionId, CoreId, MemberId, RoomId};
-use crate::limits::{
-    AUDIENCE_PROMPT_MAX, BULK_SENDS_PER_TURN_MAX, NEWS_SENDS_PER_TURN_MAX, TURN_ANSWER_BYTES_MAX,
-    TURN_ANSWERS_MAX,
-};
+use crate::limits::{AUDIENCE_PROMPT_MAX, BULK_SENDS_PER_TURN_MAX, TURN_ANSWER_BYTES_MAX, TURN_ANSWERS_MAX};
 use crate::room::Room;
 use std::collections::VecDeque;
 
@@ -133,7 +130,7 @@ impl Shard {
 
     /// An audience whose news leave with this turn after all.
     fn next_put_off(&mut self) -> Option<u32> {
-        if self.ready.news_sent >= NEWS_SENDS_PER_TURN_MAX {
+        if self.ready.news_sent >= self.settings.limits.news_sends_max {
             return None;
         }
         let audience = self.ready.put_off.pop_front()?;

@@ -47,12 +47,13 @@ pub fn script(session: &Session, cores: u16, tamper: Tamper<'_>) -> (String, Res
 }
 
 /// Limits that no session reaches, since what a flood meets is not the protocol's matter; and rooms that outgrow their
-/// home core soon, which must not be noticed.
+/// home core soon, and news that wait, which must not be noticed.
 fn limits() -> Limits {
     // The model knows no rates and waits for no join.
     Limits {
         outbox_bytes_max: 64 << 20,
         room_local_max: 3,
+        news_sends_max: 2,
         is_metered: false,
         join_timeout_ms: u32::MAX,
         ..Limits::default()
