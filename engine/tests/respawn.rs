@@ -171,3 +171,26 @@ fn a_restored_room_that_someone_joins_stays() {
     assert_eq!(world.stats(0).rooms, 1);
     assert!(world.log.contains("C PLAY_SYNC"), "{}", world.log);
 }
+
+#[test]
+fn no_handshake_has_the_id_of_one_in_the_life_before() {
+    check(
+        r#"
+        B connects on 1
+        B joins H0 u-B u-B
+        B {"type":"PLAY","roomCode":"H0","audioUrl":"x.mp3"}
+        respawn 0
+        B {"type":"PLAY","roomCode":"H0","audioUrl":"y.mp3"}
+        "#,
+        &expect![[r#"
+            0 B 101 on core 1
+            0 B joined roomCode:H0, wsId:<B>, hostUserId:u-B, isHost:true
+            0 B playback_state currentTrack:null, isPlaying:false, playbackPosition:0, duration:null
+            0 B PREPARE_TRACK audioUrl:x.mp3, checkId:<check1>
+            0 B device_health_check checkId:<check1>
+            0 B playback_state currentTrack:null, isPlaying:false, playbackPosition:0, duration:null
+            0 B PREPARE_TRACK audioUrl:y.mp3, checkId:<check2>
+            0 B device_health_check checkId:<check2>
+        "#]],
+    );
+}

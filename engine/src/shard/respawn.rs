@@ -12,6 +12,10 @@ use crate::ids::{CoreId, MemberId};
 use crate::time::Now;
 use wire::json::Json;
 
+/// Numbers of one life's handshakes, and lives until they are used again: with a core's number, what an id has room for.
+const HANDSHAKE_BITS: u32 = 40;
+const HANDSHAKE_LIVES: u32 = 1 << 8;
+
 /// As whom a connection joined a room whose home is elsewhere.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Identity {
@@ -24,6 +28,8 @@ impl Shard {
     pub fn begin_life(&mut self, life: u32, now: Now) {
         self.now = now;
         self.life = life;
+        // Devices may still answer a handshake of the life before.
+        self.handshakes = u64::from(life % HANDSHAKE_LIVES) << HANDSHAKE_BITS;
         for peer in self.peers() {
             self.unheard[usize::from(peer.0)] = true;
             self.links[usize::from(peer.0)].push(Envelope::Respawned { life });
