@@ -4,12 +4,24 @@
 
 mod world;
 
-use engine::Holdings;
+use engine::{CoreId, Envelope, Holdings};
 use expect_test::{Expect, expect};
 use world::{Setup, World, run};
 
 fn check(script: &str, expected: &Expect) {
     expected.assert_eq(&run(&two_cores(), script));
+}
+
+/// What a core that is stalled has not been brought.
+fn posted(world: &mut World, from: usize, to: usize) -> Vec<Envelope> {
+    world.shards[from].take_envelopes(CoreId(to as u16))
+}
+
+fn deliver(world: &mut World, from: usize, to: usize, envelopes: Vec<Envelope>) {
+    let now = world.now;
+    for envelope in envelopes {
+        world.shards[to].handle_envelope(CoreId(from as u16), envelope, now);
+    }
 }
 
 fn two_cores() -> Setup {
@@ -142,6 +154,38 @@ fn both_may_fail_and_fail_again() {
     for name in ["A", "B"] {
         world.step(&format!("{name} ends"));
     }
+    for shard in &world.shards {
+        assert_eq!(shard.holdings(), Holdings::default());
+    }
+}
+
+#[test]
+fn words_of_two_new_lives_that_cross_let_everyone_in_once() {
+    let mut world = World::new(&two_cores());
+    for step in ["stall 0", "stall 1", "respawn 0", "respawn 1", "C connects on 1", "C joins H0 u-C u-C"] {
+        world.step(step);
+    }
+    for _ in 0..8 {
+        let flights = [(0, 1), (1, 0)].map(|(from, to)| (from, to, posted(&mut world, from, to)));
+        flights.into_iter().for_each(|(from, to, envelopes)| deliver(&mut world, from, to, envelopes));
+        world.settle();
+    }
+    world.step("unstall 0");
+    world.step("unstall 1");
+    world.log.clear();
+    world.step(r#"C {"type":"SEEK","roomCode":"H0","seekPositionMs":1}"#);
+    world.step("D connects on 1");
+    world.step("D joins H0 u-D u-D");
+    expect![[r#"
+        0 C SEEK seekPositionMs:1, masterClockMs:300, seekDelayMs:300
+        0 D 101 on core 1
+        0 D joined roomCode:H0, wsId:<D>, hostUserId:u-D, isHost:true
+        0 D playback_state currentTrack:null, isPlaying:false, playbackPosition:0, duration:null
+        0 C user_joined userId:u-D, wsId:<D>, totalClients:2
+    "#]]
+    .assert_eq(&world.log);
+    world.step("C ends");
+    world.step("D ends");
     for shard in &world.shards {
         assert_eq!(shard.holdings(), Holdings::default());
     }

@@ -48,6 +48,12 @@ impl Shard {
 
     /// A peer has begun anew, without anything of anyone.
     pub(super) fn handle_respawned(&mut self, peer: CoreId, life: u32) {
+        self.remove_members_of(peer);
+        // It says so again if it cannot know whether we have heard it: then it begins anew with what it says to us, and
+        // we do not, since it will still get our answer and what came behind that.
+        if self.welcomed[usize::from(peer.0)].replace(life) == Some(life) {
+            return;
+        }
         let link = &mut self.links[usize::from(peer.0)];
         link.take();
         if self.unheard[usize::from(peer.0)] {
@@ -55,7 +61,6 @@ impl Shard {
             link.push(Envelope::Respawned { life: self.life });
         }
         link.push(Envelope::Welcome { life });
-        self.remove_members_of(peer);
         let mut slots: Vec<u32> = self.identities.keys().copied().collect();
         slots.retain(|index| self.home_of(*index) == Some(peer));
         // So that the same shard does the same again.
