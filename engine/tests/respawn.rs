@@ -4,7 +4,7 @@
 
 mod world;
 
-use engine::{CoreId, Envelope, Holdings};
+use engine::{Authz, CoreId, Envelope, Holdings, Limits};
 use expect_test::{Expect, expect};
 use world::{Setup, World, run};
 
@@ -189,6 +189,32 @@ fn words_of_two_new_lives_that_cross_let_everyone_in_once() {
     for shard in &world.shards {
         assert_eq!(shard.holdings(), Holdings::default());
     }
+}
+
+#[test]
+fn what_a_connection_missed_is_not_held_against_the_one_that_has_its_slot_in_the_next_life() {
+    let limits = Limits { mesh_backlog_max: 1, ..Limits::default() };
+    let mut world = World::new(&Setup { authz: Authz::Off, limits, ..two_cores() });
+    for step in ["B connects on 1", "B joins H1 u-B u-B", "A connects on 0", "stall 0", "stall 1"] {
+        world.step(step);
+    }
+    world.step(r#"A {"type":"get_playback_state","roomCode":"H1"}"#);
+    let question = posted(&mut world, 0, 1);
+    for step in ["respawn 0", "C connects on 0", "D connects on 1", "D joins H0 u-D u-D"] {
+        world.step(step);
+    }
+    let respawned = posted(&mut world, 0, 1);
+    world.log.clear();
+    // The way back is full, so the answer is missed; before the turn ends, who has missed it is gone.
+    deliver(&mut world, 0, 1, question);
+    deliver(&mut world, 0, 1, respawned);
+    world.step("unstall 0");
+    world.step("unstall 1");
+    expect![[r#"
+        0 D joined roomCode:H0, wsId:<D>, hostUserId:u-D, isHost:true
+        0 D playback_state currentTrack:null, isPlaying:false, playbackPosition:0, duration:null
+    "#]]
+    .assert_eq(&world.log);
 }
 
 #[test]

@@ -77,6 +77,8 @@ impl Shard {
                 self.remove_member(room, place);
             }
         }
+        // What they have missed they would be told of in the next life, where others have their slots.
+        self.forget_missed(peer);
     }
 
     /// A connection whose room's home has begun anew asks to be let in again, as who it was.
