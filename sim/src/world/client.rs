@@ -274,7 +274,9 @@ impl World<'_> {
         }
         self.tally.frames_compared += 1;
         let Ok(frame) = serde_json::from_str::<Value>(text) else { return Ok(()) };
+        // Of one that is lost the next may have it already.
         if frame["type"] == "joined"
+            && !self.sockets[client as usize].is_lost
             && let Some(ws_id) = frame["wsId"].as_str()
         {
             let other = self.ws_ids.insert(ws_id.to_owned(), client);

@@ -8,7 +8,7 @@ use super::hearing::{Departures, Item};
 use super::said::{Kind, Text};
 use super::socket::Socket;
 use super::turn::Refused;
-use crate::model::{Authz, Client, Clock, Expected, Matcher, Model};
+use crate::model::{Authz, Client, Clock, Expected, Kept, Matcher, Model};
 use engine::{Seed, placement};
 use serde_json::Value;
 use std::cell::RefCell;
@@ -147,6 +147,53 @@ impl Judge {
         }
         let expected = room.message(client, &text.text, at);
         self.expect(&room_code, expected, sockets);
+    }
+
+    /// A member is let in again after its room's home has begun anew.
+    pub(super) fn come_back(
+        &mut self,
+        client: Client,
+        ticket: u32,
+        text: &Text,
+        at: Clock,
+        sockets: &mut [Socket],
+    ) {
+        let Some(room_code) = text.room_code.clone() else { return };
+        let Some(room) = self.rooms.get_mut(&room_code) else { return };
+        room.tickets.insert(client, ticket);
+        if room.known.insert(client) {
+            room.model.connect(client);
+        }
+        let expected = room.model.come_back(client, &text.text, at);
+        self.expect(&room_code, expected, sockets);
+    }
+
+    /// What would be kept of the rooms with their home on this core, in order of their codes.
+    pub(super) fn kept(&self, core: u16) -> Vec<Kept> {
+        let rooms = self.rooms.values().filter(|room| room.home == core);
+        rooms.flat_map(|room| room.model.kept()).collect()
+    }
+
+    /// A core's shard has failed: its rooms are what was kept, and their members elsewhere hear no more of them for now.
+    pub(super) fn begin_anew(&mut self, core: u16, kept: &[Kept], at: Clock, sockets: &mut [Socket]) {
+        for (room_code, room) in &mut self.rooms {
+            // Slots are used anew, and so are the names that are made of them.
+            let gone = sockets.iter().filter(|socket| socket.core == core);
+            gone.for_each(|socket| room.matcher.let_go(socket.client));
+            if room.home != core {
+                continue;
+            }
+            for (client, ticket) in std::mem::take(&mut room.tickets) {
+                if let Some(segment) = sockets[client as usize].hearing.segment(ticket) {
+                    (segment.is_over, segment.is_cut) = (true, true);
+                }
+            }
+            sockets.iter_mut().for_each(|socket| socket.hearing.cut_aside(room_code));
+            room.known.clear();
+            room.played_us = None;
+            let kept: Vec<Kept> = kept.iter().filter(|kept| kept.code == *room_code).cloned().collect();
+            room.model.restore(&kept, at);
+        }
     }
 
     /// A member is no more, at its room's home. If it `is_silent`, nobody is told.
