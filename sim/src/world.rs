@@ -6,7 +6,7 @@
 //! A world goes through chaos, calm, a check that all have converged, an end, and a check that nothing is left.
 //!
 //! The pieces: `setup` (what a seed decides), `turn` and `mesh` (driver and cores), `kernel` (sockets), `keeping` and
-//! `lives` (what is kept of rooms, and shards that fail), `client` and `people` (who is at the other end), `judge` and
+//! `lives` (what is kept of rooms, and shards that fail), `restart` (all of them at once), `client` and `people` (who is at the other end), `judge` and
 //! `hearing` (what must be heard), `invariants`.
 
 mod client;
@@ -20,6 +20,7 @@ mod kernel;
 mod lives;
 mod mesh;
 mod people;
+mod restart;
 mod said;
 mod setup;
 mod socket;
@@ -36,7 +37,7 @@ use crate::model::{Client, Clock};
 use engine::room::VACANT_US;
 use engine::{App, ConnectionId, CoreId, Now, Settings, Shard};
 use judge::Judge;
-use keeping::{Keeper, Keeping};
+use keeping::{Boot, Keeper, Keeping};
 use lives::{Doom, Life};
 use mesh::Channel;
 use people::Person;
@@ -111,6 +112,10 @@ enum Event {
     Write,
     /// A shard is to fail.
     Fail(u16),
+    /// The process is killed.
+    Kill,
+    /// The next process begins.
+    Begin,
     /// A shard is told to drain.
     Drain(u16),
     /// What is left of a drain is reset.
@@ -137,6 +142,8 @@ struct Core {
     is_draining: bool,
     /// Which of its lives it is in.
     life: u32,
+    /// When that begins.
+    begins_us: i64,
     /// Of each peer, the newest that it has heard of.
     lives_known: Vec<u32>,
     /// Peers that have not heard of its life, as far as it knows.
@@ -167,7 +174,7 @@ struct World<'t> {
     people: Vec<Person>,
     judge: Judge,
     keeper: Keeper,
-    boot_id: [u8; 16],
+    boot: Boot,
     /// Faults happen and people act.
     is_chaos: bool,
     pings_made: u64,
@@ -195,6 +202,7 @@ impl<'t> World<'t> {
             stalled_until_us: 0,
             is_draining: false,
             life: 0,
+            begins_us: 0,
             lives_known: vec![0; usize::from(setup.cores)],
             unheard: vec![false; usize::from(setup.cores)],
             welcomed: vec![None; usize::from(setup.cores)],
@@ -206,7 +214,7 @@ impl<'t> World<'t> {
             channels: (0..setup.cores * setup.cores).map(|_| Channel::default()).collect(),
             judge: Judge::new(setup.authz, setup.cores, setup.key),
             keeper: Keeper::new(setup.cores),
-            boot_id: [1; 16],
+            boot: Boot::FIRST,
             people: (0..setup.people).map(|number| Person::new(number, &setup, &mut dice)).collect(),
             now: Now { master_us: MASTER_START_US, unix_us: UNIX_START_US },
             events: BinaryHeap::new(),
@@ -241,6 +249,9 @@ impl<'t> World<'t> {
             let core = self.fate.below(self.cores.len()) as u16;
             self.schedule(self.now.master_us + lives.keep_every_us, Event::Keep);
             self.schedule(self.now.master_us + lives.fail_every_us, Event::Fail(core));
+            if let Some(kill_every_us) = lives.kill_every_us {
+                self.schedule(self.now.master_us + kill_every_us, Event::Kill);
+            }
         }
         self.run_for(self.setup.chaos_us)?;
         self.calm();
@@ -336,6 +347,8 @@ impl<'t> World<'t> {
             Event::Keep => self.ask_for_rooms(),
             Event::Write => self.write_file(),
             Event::Fail(core) => self.doom(core),
+            Event::Kill => self.kill()?,
+            Event::Begin => self.begin()?,
             Event::Drain(core) => self.drain(core)?,
             Event::Abandon(core) => self.abandon(core)?,
         }

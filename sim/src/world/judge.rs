@@ -6,7 +6,7 @@
 
 use super::hearing::{Departures, Item};
 use super::said::{Kind, Text};
-use super::socket::Socket;
+use super::socket::{Place, Socket};
 use super::turn::Refused;
 use crate::model::{Authz, Client, Clock, Expected, Kept, Matcher, Model};
 use engine::{Seed, placement};
@@ -178,7 +178,7 @@ impl Judge {
     pub(super) fn begin_anew(&mut self, core: u16, kept: &[Kept], at: Clock, sockets: &mut [Socket]) {
         for (room_code, room) in &mut self.rooms {
             // Slots are used anew, and so are the names that are made of them.
-            let gone = sockets.iter().filter(|socket| socket.core == core);
+            let gone = sockets.iter().filter(|socket| socket.core == core && socket.place == Place::Released);
             gone.for_each(|socket| room.matcher.let_go(socket.client));
             if room.home != core {
                 continue;
@@ -194,6 +194,14 @@ impl Judge {
             let kept: Vec<Kept> = kept.iter().filter(|kept| kept.code == *room_code).cloned().collect();
             room.model.restore(&kept, at);
         }
+    }
+
+    /// The next process has another key, and so rooms have other homes.
+    pub(super) fn move_homes(&mut self, key: Seed) {
+        self.key = key;
+        let cores = self.cores;
+        let rooms = self.rooms.iter_mut().filter(|(room_code, _)| *room_code != LOBBY);
+        rooms.for_each(|(room_code, room)| room.home = placement::home(key, room_code, cores).0);
     }
 
     /// A member is no more, at its room's home. If it `is_silent`, nobody is told.

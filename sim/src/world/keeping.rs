@@ -14,8 +14,6 @@ const RULE: &str = "a loadable snapshot at every crash point";
 const GENERATIONS: usize = 3;
 /// What a shard does not hand over in this time is not waited for.
 const ANSWER_US: i64 = 500_000;
-/// The machine was booted so long before the master clock's 0.
-const BOOT_US: i64 = -7_000_000;
 
 /// Rooms as they were handed over, or restored.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +21,18 @@ pub(super) struct Handed {
     pub(super) slice: Slice,
     /// What their models say, in order of their codes.
     pub(super) rooms: Vec<KeptRoom>,
+}
+
+/// One of the machine's.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Boot {
+    pub(super) id: [u8; 16],
+    /// On the master clock, which goes on over it.
+    pub(super) began_us: i64,
+}
+
+impl Boot {
+    pub(super) const FIRST: Boot = Boot { id: [1; 16], began_us: -7_000_000 };
 }
 
 /// One shard's part.
@@ -68,7 +78,7 @@ struct File {
     rooms: Vec<KeptRoom>,
 }
 
-/// The newest file that is sound.
+/// What the next process finds.
 pub(super) struct Loaded {
     pub(super) written: Instant,
     pub(super) file: Vec<u8>,
@@ -98,10 +108,10 @@ impl Keeper {
         }
     }
 
-    /// The one of the next process, which finds the files of this.
-    pub(super) fn next(self) -> Keeper {
-        let Keeper { slices, generation, files, .. } = self;
-        Keeper { slices: vec![None; slices.len()], generation, files, is_behind: false }
+    /// The next process has the files of this one.
+    pub(super) fn next_process(&mut self) {
+        self.slices.fill(None);
+        self.is_behind = false;
     }
 
     /// What a process that begins now would find: damaged files are passed over whole.
@@ -120,7 +130,8 @@ impl Keeper {
                 Ok((_, records)) => rooms(records.into_iter()),
             };
             check_same(&rooms, &file.rooms, RULE)?;
-            return Ok(Some(Loaded { written: file.header.written, file: file.bytes.clone(), rooms }));
+            let (written, file) = (file.header.written, file.bytes.clone());
+            return Ok(Some(Loaded { written, file, rooms }));
         }
         Ok(None)
     }
@@ -249,9 +260,9 @@ impl World<'_> {
     pub(super) fn instant(&self) -> Instant {
         Instant {
             unix_us: self.now.unix_us,
-            boot_us: self.now.master_us - BOOT_US,
+            boot_us: self.now.master_us - self.boot.began_us,
             master_us: self.now.master_us,
-            boot_id: self.boot_id,
+            boot_id: self.boot.id,
         }
     }
 

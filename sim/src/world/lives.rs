@@ -80,14 +80,14 @@ impl World<'_> {
         here.next_life(shard);
         here.shard.begin_life(here.life, now);
         here.shard.restore(here.keeping.handed.slice.records(), now);
-        here.stalled_until_us = now.master_us + self.fate.within(0..=RESPAWN_US_MAX);
-        let begins_us = here.stalled_until_us;
+        here.begins_us = now.master_us + self.fate.within(0..=RESPAWN_US_MAX);
+        let begins_us = here.begins_us;
         self.turn_at(core, begins_us);
         self.after(core)
     }
 
     /// A core's sockets are reset, and those that it was about to hand to others.
-    fn lose_sockets(&mut self, core: u16) {
+    pub(super) fn lose_sockets(&mut self, core: u16) {
         let is_lost = |socket: &&super::Socket| socket.core == core && socket.connection.is_some();
         let mut lost: Vec<Client> = self.sockets.iter().filter(is_lost).map(|socket| socket.client).collect();
         for to in (0..self.setup.cores).filter(|to| *to != core) {

@@ -38,6 +38,13 @@ impl Channel {
         self.stalled_until_us = until_us;
     }
 
+    /// All connections on the way; nothing is left.
+    pub(super) fn forget_all(&mut self) -> impl Iterator<Item = Client> {
+        let batches = std::mem::take(&mut self.batches).into_iter();
+        let left = batches.flat_map(|batch| batch.connections).map(|(client, _)| client);
+        left.chain(self.forget_waiting())
+    }
+
     /// Connections that have not left.
     pub(super) fn forget_waiting(&mut self) -> impl Iterator<Item = Client> {
         std::mem::take(&mut self.waiting).into_iter().map(|(client, _)| client)

@@ -50,6 +50,8 @@ pub struct Lives {
     pub keep_every_us: i64,
     /// Time between two faults of shards.
     pub fail_every_us: i64,
+    /// Time between two ends of the process, if any comes.
+    pub kill_every_us: Option<i64>,
 }
 
 /// Delays and how often what goes wrong.
@@ -116,6 +118,7 @@ impl Lives {
         Lives {
             keep_every_us: *fate.pick(&[300_000, 1_000_000, 3_000_000]),
             fail_every_us: *fate.pick(&[500_000, 1_500_000, 4_000_000]),
+            kill_every_us: fate.one_in(2).then(|| *fate.pick(&[2_500_000, 5_000_000, 8_000_000])),
         }
     }
 }

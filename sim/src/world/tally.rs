@@ -163,6 +163,10 @@ counts! {
     joins_anew,
     /// Envelopes that were meant for the life before.
     envelopes_unheard,
+    /// Processes that were killed and started anew.
+    restarts,
+    /// Rooms that were there again after that.
+    rooms_resumed,
     /// Worlds that ended with a drain.
     drains,
     /// Drains that had to be abandoned.

@@ -53,7 +53,8 @@ impl<'t> World<'t> {
     ];
 
     pub(super) fn turn(&mut self, core: u16) -> Kept {
-        let stalled_until_us = self.cores[usize::from(core)].stalled_until_us;
+        let here = &self.cores[usize::from(core)];
+        let stalled_until_us = here.stalled_until_us.max(here.begins_us);
         if stalled_until_us > self.now.master_us {
             self.turn_at(core, stalled_until_us);
             return Ok(());
