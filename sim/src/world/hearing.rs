@@ -10,7 +10,7 @@ use super::said::{Kind, Text};
 use crate::model::Matcher;
 use serde_json::Value;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 /// Several members that left a room in one go, whose order only the frames about it tell. All who hear of it must
@@ -43,6 +43,26 @@ pub(super) struct Segment {
     pub(super) is_over: bool,
     /// What is left of it need not come.
     pub(super) is_cut: bool,
+    /// Items, the last ones, that have not left the room's home.
+    unposted: usize,
+}
+
+impl Segment {
+    pub(super) fn push(&mut self, item: Item) {
+        self.items.push_back(item);
+        self.unposted += 1;
+    }
+
+    /// All that is expected has left the room's home, which is elsewhere.
+    pub(super) fn post(&mut self) {
+        self.unposted = 0;
+    }
+
+    /// The room's home, which is elsewhere, has failed: what had left it comes, and no more than that.
+    pub(super) fn end_with_home(&mut self) {
+        self.items.truncate(self.items.len().saturating_sub(self.unposted));
+        self.is_over = true;
+    }
 }
 
 /// What one connection must hear.
@@ -71,6 +91,8 @@ pub(super) struct Hearing {
     pub(super) join: Option<Text>,
     /// It asks for its room since that room's home has begun anew, and had been let in before.
     pub(super) is_return: bool,
+    /// Cores that a message of its has left for.
+    pub(super) asked: BTreeSet<u16>,
     /// Messages that wait for the way to each other core, in order.
     pub(super) travelling: BTreeMap<u16, VecDeque<Text>>,
     /// It was closed.
@@ -90,6 +112,7 @@ impl Hearing {
             items: VecDeque::new(),
             is_over: false,
             is_cut: false,
+            unposted: 0,
         });
     }
 

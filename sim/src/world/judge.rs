@@ -183,11 +183,14 @@ impl Judge {
             if room.home != core {
                 continue;
             }
-            for (client, ticket) in std::mem::take(&mut room.tickets) {
-                if let Some(segment) = sockets[client as usize].hearing.segment(ticket) {
-                    (segment.is_over, segment.is_cut) = (true, true);
+            for client in room.model.members(room_code) {
+                let socket = &mut sockets[client as usize];
+                let ticket = room.tickets.get(&client).filter(|_| !socket.is_lost);
+                if let Some(segment) = ticket.and_then(|ticket| socket.hearing.segment(*ticket)) {
+                    segment.end_with_home();
                 }
             }
+            room.tickets.clear();
             sockets.iter_mut().for_each(|socket| socket.hearing.cut_aside(room_code));
             room.known.clear();
             room.played_us = None;
@@ -244,9 +247,7 @@ impl Judge {
             let heard = if stays.contains(client) { count } else { count.saturating_sub(1) };
             let Some(ticket) = room.tickets.get(client) else { continue };
             if let Some(segment) = sockets[*client as usize].hearing.segment(*ticket) {
-                segment
-                    .items
-                    .extend((0..heard).map(|number| Item::Departure(Rc::clone(&departures), number)));
+                (0..heard).for_each(|number| segment.push(Item::Departure(Rc::clone(&departures), number)));
             }
         }
     }
@@ -304,7 +305,7 @@ impl Judge {
             let is_member = room.model.room_of(to).is_some();
             let stay = room.tickets.get(&to).copied().filter(|_| is_member);
             match stay.and_then(|ticket| hearing.segment(ticket)) {
-                Some(segment) => segment.items.push_back(Item::Frame(frame)),
+                Some(segment) => segment.push(Item::Frame(frame)),
                 None if is_member => {}
                 None => hearing.aside.entry(room_code.to_owned()).or_default().push_back(frame),
             }

@@ -2,9 +2,10 @@
 //!
 //! A shard fails somewhere in a turn. Its sockets are reset, and what it had not posted is gone. Its next life has what
 //! was posted to it, and the rooms that it handed over last: their models are made anew of what was kept, exactly. What
-//! a peer sends before it has answered the new life is not heard. A peer's clients in a room of its have heard a prefix
-//! of the room's former life: which part of it the failed shard had posted is not looked at. Once their core knows, they
-//! are in the room again by a join of their core's, of which nobody hears but they, and they only where the room is.
+//! a peer sends before it has answered the new life is not heard. A peer's clients in a room of its hear what the failed
+//! shard had posted, all of it and no more. Once their core knows, they are in the room again by a join of their core's,
+//! of which nobody hears but they, and they only where the room is. Not so exact is what strangers had asked, where they
+//! may: its answer comes or does not.
 
 use super::said::{Kind, Text};
 use super::socket::{End, Place};
@@ -133,9 +134,7 @@ impl World<'_> {
                 continue;
             };
             let is_return = hearing.is_return || hearing.room.is_some();
-            if let Some(segment) = hearing.segments.back_mut() {
-                (segment.is_over, segment.is_cut) = (true, true);
-            }
+            hearing.segments.iter_mut().for_each(|segment| segment.is_over = true);
             hearing.begin(&room_code);
             hearing.is_return = is_return;
             self.tally.joins_anew += 1;

@@ -119,6 +119,7 @@ impl World<'_> {
                 let said = self.said_by(from, to, &envelope)?;
                 parcels.push((envelope, said));
             }
+            self.post_expected(from, to);
             let life = self.life(from).number;
             let delay_us = self.dice.within(1..=self.setup.network.link_us_max);
             let now_us = self.now.master_us;
@@ -130,6 +131,19 @@ impl World<'_> {
             self.schedule(at_us, Event::Deliver(to));
         }
         Ok(())
+    }
+
+    /// What a core's rooms have for another's clients has left.
+    fn post_expected(&mut self, from: u16, to: u16) {
+        if self.setup.lives.is_none() {
+            return;
+        }
+        let sockets = self.sockets.iter_mut().filter(|socket| socket.core == to);
+        for segment in sockets.flat_map(|socket| &mut socket.hearing.segments) {
+            if self.judge.home(&segment.room_code) == from {
+                segment.post();
+            }
+        }
     }
 
     pub(super) fn drain_inboxes(&mut self, core: u16) -> Kept {
@@ -156,7 +170,7 @@ impl World<'_> {
         let is_respawned = matches!(envelope, Envelope::Respawned { .. });
         if is_heard {
             self.cores[usize::from(core)].lives_known[usize::from(from)] = life;
-            self.take_note(from, core, &envelope);
+            self.take_note(from, core, &envelope)?;
         } else {
             self.tally.envelopes_unheard += 1;
         }
@@ -210,7 +224,7 @@ impl World<'_> {
     }
 
     /// What else an envelope means is noted.
-    fn take_note(&mut self, from: u16, core: u16, envelope: &Envelope) {
+    fn take_note(&mut self, from: u16, core: u16, envelope: &Envelope) -> Kept {
         let life = self.life(core);
         let owner = |world: &Self, id: ConnectionId| world.owners.get(&(life, id)).copied();
         match envelope {
@@ -233,6 +247,11 @@ impl World<'_> {
                     let hearing = &self.sockets[*client as usize].hearing;
                     ticket.is_none_or(|ticket| ticket == hearing.ticket)
                 });
+                if let Some(client) = evicted
+                    && !self.sockets[client as usize].hearing.asked.contains(&from)
+                {
+                    return broken("only who can have missed something is evicted", format!("{client}"));
+                }
                 self.evict(core, |_, client| Some(client) == evicted);
             }
             Envelope::Leave { member, ticket } => {
@@ -243,6 +262,7 @@ impl World<'_> {
             }
             _ => {}
         }
+        Ok(())
     }
 
     /// The oldest message of a client that is still on its way, which this must be.
@@ -258,7 +278,9 @@ impl World<'_> {
             what,
         };
         let client = client.ok_or_else(|| lost("nobody sent it".to_owned()))?;
-        let travelling = self.sockets[client as usize].hearing.travelling.entry(core).or_default();
+        let hearing = &mut self.sockets[client as usize].hearing;
+        hearing.asked.insert(core);
+        let travelling = hearing.travelling.entry(core).or_default();
         while let Some(text) = travelling.pop_front() {
             if is_it(&text) {
                 return Ok(Said { client, ticket, text });
