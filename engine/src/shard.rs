@@ -127,6 +127,8 @@ pub struct Shard {
     life: u32,
     /// Peers that have not answered this life's first word yet, by core.
     unheard: Vec<bool>,
+    /// Of each peer, the life that this one has answered.
+    welcomed: Vec<Option<u32>>,
     /// Of what is kept.
     changes: u64,
     deadlines: Deadlines,
@@ -203,6 +205,7 @@ impl Shard {
             identities: HashMap::with_hasher(settings.seed),
             life: 0,
             unheard: vec![false; usize::from(settings.cores)],
+            welcomed: vec![None; usize::from(settings.cores)],
             changes: 0,
             deadlines: Deadlines::new(&settings.limits),
             ready: Ready::default(),

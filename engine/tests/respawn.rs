@@ -4,12 +4,24 @@
 
 mod world;
 
-use engine::Holdings;
+use engine::{Authz, CoreId, Envelope, Holdings, Limits};
 use expect_test::{Expect, expect};
 use world::{Setup, World, run};
 
 fn check(script: &str, expected: &Expect) {
     expected.assert_eq(&run(&two_cores(), script));
+}
+
+/// What a core that is stalled has not been brought.
+fn posted(world: &mut World, from: usize, to: usize) -> Vec<Envelope> {
+    world.shards[from].take_envelopes(CoreId(to as u16))
+}
+
+fn deliver(world: &mut World, from: usize, to: usize, envelopes: Vec<Envelope>) {
+    let now = world.now;
+    for envelope in envelopes {
+        world.shards[to].handle_envelope(CoreId(from as u16), envelope, now);
+    }
 }
 
 fn two_cores() -> Setup {
@@ -148,6 +160,64 @@ fn both_may_fail_and_fail_again() {
 }
 
 #[test]
+fn words_of_two_new_lives_that_cross_let_everyone_in_once() {
+    let mut world = World::new(&two_cores());
+    for step in ["stall 0", "stall 1", "respawn 0", "respawn 1", "C connects on 1", "C joins H0 u-C u-C"] {
+        world.step(step);
+    }
+    for _ in 0..8 {
+        let flights = [(0, 1), (1, 0)].map(|(from, to)| (from, to, posted(&mut world, from, to)));
+        flights.into_iter().for_each(|(from, to, envelopes)| deliver(&mut world, from, to, envelopes));
+        world.settle();
+    }
+    world.step("unstall 0");
+    world.step("unstall 1");
+    world.log.clear();
+    world.step(r#"C {"type":"SEEK","roomCode":"H0","seekPositionMs":1}"#);
+    world.step("D connects on 1");
+    world.step("D joins H0 u-D u-D");
+    expect![[r#"
+        0 C SEEK seekPositionMs:1, masterClockMs:300, seekDelayMs:300
+        0 D 101 on core 1
+        0 D joined roomCode:H0, wsId:<D>, hostUserId:u-D, isHost:true
+        0 D playback_state currentTrack:null, isPlaying:false, playbackPosition:0, duration:null
+        0 C user_joined userId:u-D, wsId:<D>, totalClients:2
+    "#]]
+    .assert_eq(&world.log);
+    world.step("C ends");
+    world.step("D ends");
+    for shard in &world.shards {
+        assert_eq!(shard.holdings(), Holdings::default());
+    }
+}
+
+#[test]
+fn what_a_connection_missed_is_not_held_against_the_one_that_has_its_slot_in_the_next_life() {
+    let limits = Limits { mesh_backlog_max: 1, ..Limits::default() };
+    let mut world = World::new(&Setup { authz: Authz::Off, limits, ..two_cores() });
+    for step in ["B connects on 1", "B joins H1 u-B u-B", "A connects on 0", "stall 0", "stall 1"] {
+        world.step(step);
+    }
+    world.step(r#"A {"type":"get_playback_state","roomCode":"H1"}"#);
+    let question = posted(&mut world, 0, 1);
+    for step in ["respawn 0", "C connects on 0", "D connects on 1", "D joins H0 u-D u-D"] {
+        world.step(step);
+    }
+    let respawned = posted(&mut world, 0, 1);
+    world.log.clear();
+    // The way back is full, so the answer is missed; before the turn ends, who has missed it is gone.
+    deliver(&mut world, 0, 1, question);
+    deliver(&mut world, 0, 1, respawned);
+    world.step("unstall 0");
+    world.step("unstall 1");
+    expect![[r#"
+        0 D joined roomCode:H0, wsId:<D>, hostUserId:u-D, isHost:true
+        0 D playback_state currentTrack:null, isPlaying:false, playbackPosition:0, duration:null
+    "#]]
+    .assert_eq(&world.log);
+}
+
+#[test]
 fn a_restored_room_that_nobody_joins_goes_after_two_minutes() {
     let mut world = World::new(&two_cores());
     PLAYING.lines().map(str::trim).filter(|line| !line.is_empty()).for_each(|line| world.step(line));
@@ -170,4 +240,27 @@ fn a_restored_room_that_someone_joins_stays() {
     world.step("wait 60000");
     assert_eq!(world.stats(0).rooms, 1);
     assert!(world.log.contains("C PLAY_SYNC"), "{}", world.log);
+}
+
+#[test]
+fn no_handshake_has_the_id_of_one_in_the_life_before() {
+    check(
+        r#"
+        B connects on 1
+        B joins H0 u-B u-B
+        B {"type":"PLAY","roomCode":"H0","audioUrl":"x.mp3"}
+        respawn 0
+        B {"type":"PLAY","roomCode":"H0","audioUrl":"y.mp3"}
+        "#,
+        &expect![[r#"
+            0 B 101 on core 1
+            0 B joined roomCode:H0, wsId:<B>, hostUserId:u-B, isHost:true
+            0 B playback_state currentTrack:null, isPlaying:false, playbackPosition:0, duration:null
+            0 B PREPARE_TRACK audioUrl:x.mp3, checkId:<check1>
+            0 B device_health_check checkId:<check1>
+            0 B playback_state currentTrack:null, isPlaying:false, playbackPosition:0, duration:null
+            0 B PREPARE_TRACK audioUrl:y.mp3, checkId:<check2>
+            0 B device_health_check checkId:<check2>
+        "#]],
+    );
 }

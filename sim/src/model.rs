@@ -12,9 +12,11 @@
 mod frames;
 mod handshake;
 mod json;
+mod kept;
 mod matcher;
 mod room;
 
+pub use kept::Kept;
 pub use matcher::{HOLE, Matcher, is_time};
 
 use room::{Member, Room};
@@ -114,12 +116,33 @@ impl Model {
         let mut out = Vec::new();
         while let Some(due_us) = self.next_deadline_us().filter(|due_us| *due_us <= at.master_us) {
             for room in &mut self.rooms {
-                if room.next_deadline_us() == Some(due_us) {
+                if room.next_deadline_us() == Some(due_us) && room.vacant_until_us.is_none() {
                     out.extend(room.fire(due_us, at));
                 }
             }
+            self.rooms.retain(|room| room.vacant_until_us.is_none_or(|until_us| until_us > at.master_us));
         }
         out
+    }
+
+    /// A client whose place in a room was lost with the room's home is a member again; `text` is the join that it sent
+    /// last. It must not be a member.
+    pub fn come_back(&mut self, client: Client, text: &str, at: Clock) -> Vec<Expected> {
+        let Ok(Value::Object(join)) = json::parse(text) else { return Vec::new() };
+        let Some(code) = room_code(&join) else { return Vec::new() };
+        let member = Member { client, user_id: join.get("userId").cloned() };
+        self.room_or_new(code).come_back(member, join.get("hostId").cloned(), at)
+    }
+
+    /// What would be kept of each room now.
+    pub fn kept(&self) -> Vec<Kept> {
+        self.rooms.iter().filter_map(Room::kept).collect()
+    }
+
+    /// Nobody is connected any more, and there are these rooms.
+    pub fn restore(&mut self, kept: &[Kept], at: Clock) {
+        self.clients.clear();
+        self.rooms = kept.iter().map(|kept| Room::restored(kept, at.master_us)).collect();
     }
 
     /// Who is in a room, in any order; nobody if it does not exist.
@@ -137,6 +160,11 @@ impl Model {
     /// The room that a client is in.
     pub fn room_of(&self, client: Client) -> Option<&str> {
         self.rooms.iter().find(|room| room.has(client)).map(|room| room.code.as_str())
+    }
+
+    /// The room has no members, and waits for some.
+    pub fn is_vacant(&self, room: &str) -> bool {
+        self.room(room).is_some_and(|room| room.vacant_until_us.is_some())
     }
 
     /// A pending handshake and pending PAUSE_STATEs.
@@ -169,18 +197,21 @@ impl Model {
         if self.room_of(client).is_some_and(|present| present != code) {
             out.extend(self.leave_room(client));
         }
+        let member = Member { client, user_id: message.get("userId").cloned() };
+        out.extend(self.room_or_new(code).join(member, message.get("hostId").cloned(), at));
+        out
+    }
+
+    fn room_or_new(&mut self, code: &str) -> &mut Room {
         if self.room(code).is_none() {
             self.rooms.push(Room::new(code));
         }
-        let room = self.rooms.iter_mut().find(|room| room.code == code).expect("made if it was not there");
-        let member = Member { client, user_id: message.get("userId").cloned() };
-        out.extend(room.join(member, message.get("hostId").cloned(), at));
-        out
+        self.rooms.iter_mut().find(|room| room.code == code).expect("made if it was not there")
     }
 
     fn leave_room(&mut self, client: Client) -> Vec<Expected> {
         let out = self.rooms.iter_mut().flat_map(|room| room.leave(client)).collect();
-        self.rooms.retain(|room| !room.members.is_empty());
+        self.rooms.retain(|room| !room.members.is_empty() || room.vacant_until_us.is_some());
         out
     }
 

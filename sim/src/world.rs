@@ -5,8 +5,9 @@
 //! what the [`crate::model`] of its room expects, told the same events in the order of the room's home.
 //! A world goes through chaos, calm, a check that all have converged, an end, and a check that nothing is left.
 //!
-//! The pieces: `setup` (what a seed decides), `turn` and `mesh` (driver and cores), `kernel` (sockets), `client` and
-//! `people` (who is at the other end), `judge` and `hearing` (what must be heard), `invariants`.
+//! The pieces: `setup` (what a seed decides), `turn` and `mesh` (driver and cores), `kernel` (sockets), `keeping` and
+//! `lives` (what is kept of rooms, and shards that fail), `restart` (all of them at once), `client` and `people` (who is at the other end), `judge` and
+//! `hearing` (what must be heard), `invariants`.
 
 mod client;
 mod ends;
@@ -14,9 +15,12 @@ mod frames;
 mod hearing;
 mod invariants;
 mod judge;
+mod keeping;
 mod kernel;
+mod lives;
 mod mesh;
 mod people;
+mod restart;
 mod said;
 mod setup;
 mod socket;
@@ -33,6 +37,8 @@ use crate::model::{Client, Clock};
 use engine::room::VACANT_US;
 use engine::{App, ConnectionId, CoreId, Now, Settings, Shard};
 use judge::Judge;
+use keeping::{Boot, Keeper, Keeping};
+use lives::{Doom, Life};
 use mesh::Channel;
 use people::Person;
 use serde_json::json;
@@ -99,7 +105,17 @@ enum Event {
     /// A core or a link stalls, or Unix time is set.
     Fault,
     /// A completion comes for a slot that was released.
-    Late { core: u16, index: u32, generation: u32 },
+    Late { core: u16, life: u32, index: u32, generation: u32 },
+    /// The control core asks for what is to be kept.
+    Keep,
+    /// The control core writes what is to be kept.
+    Write,
+    /// A shard is to fail.
+    Fail(u16),
+    /// The process is killed.
+    Kill,
+    /// The next process begins.
+    Begin,
     /// A shard is told to drain.
     Drain(u16),
     /// What is left of a drain is reset.
@@ -124,12 +140,26 @@ struct Core {
     turn_at_us: Option<i64>,
     stalled_until_us: i64,
     is_draining: bool,
+    /// Which of its lives it is in.
+    life: u32,
+    /// When that begins.
+    begins_us: i64,
+    /// Of each peer, the newest that it has heard of.
+    lives_known: Vec<u32>,
+    /// Peers that have not heard of its life, as far as it knows.
+    unheard: Vec<bool>,
+    /// Of each peer, the life that it has answered.
+    welcomed: Vec<Option<u32>>,
+    doom: Option<Doom>,
+    keeping: Keeping,
 }
 
 /// Everything.
 struct World<'t> {
     setup: Setup,
     dice: Dice,
+    /// For what happens in some worlds only, so that the others are what they would be without it.
+    fate: Dice,
     now: Now,
     events: BinaryHeap<Reverse<(i64, u64, Event)>>,
     events_made: u64,
@@ -137,12 +167,14 @@ struct World<'t> {
     /// By sender and receiver.
     channels: Vec<Channel>,
     sockets: Vec<Socket>,
-    /// Who has, or had, this connection of this core.
-    owners: HashMap<(u16, ConnectionId), Client>,
+    /// Who has, or had, this connection of this core in this life.
+    owners: HashMap<(Life, ConnectionId), Client>,
     /// Who was told which wsId.
     ws_ids: HashMap<String, Client>,
     people: Vec<Person>,
     judge: Judge,
+    keeper: Keeper,
+    boot: Boot,
     /// Faults happen and people act.
     is_chaos: bool,
     pings_made: u64,
@@ -159,33 +191,30 @@ const EVENTS_MAX: u64 = 2_000_000;
 impl<'t> World<'t> {
     fn new(seed: u64, trace: &'t mut Trace) -> World<'t> {
         let mut dice = Dice::new(seed);
-        let setup = Setup::new(&mut dice);
-        let settings = |core| Settings {
-            core: CoreId(core),
-            cores: setup.cores,
-            app: App::Rooms,
-            authz: match setup.authz {
-                crate::model::Authz::Member => engine::Authz::Member,
-                crate::model::Authz::Host => engine::Authz::Host,
-                crate::model::Authz::Off => engine::Authz::Off,
-            },
-            limits: setup.limits.clone(),
-            seed: setup.key,
-            page: None,
-        };
+        let mut fate = Dice::new(!seed);
+        let setup = Setup::new(&mut dice, &mut fate);
         let core = |core| Core {
-            shard: Shard::new(settings(core)),
+            shard: new_shard(&setup, core),
             slots: Vec::new(),
             completions: VecDeque::new(),
             states_due: Vec::new(),
             turn_at_us: None,
             stalled_until_us: 0,
             is_draining: false,
+            life: 0,
+            begins_us: 0,
+            lives_known: vec![0; usize::from(setup.cores)],
+            unheard: vec![false; usize::from(setup.cores)],
+            welcomed: vec![None; usize::from(setup.cores)],
+            doom: None,
+            keeping: Keeping::default(),
         };
         World {
             cores: (0..setup.cores).map(core).collect(),
             channels: (0..setup.cores * setup.cores).map(|_| Channel::default()).collect(),
             judge: Judge::new(setup.authz, setup.cores, setup.key),
+            keeper: Keeper::new(setup.cores),
+            boot: Boot::FIRST,
             people: (0..setup.people).map(|number| Person::new(number, &setup, &mut dice)).collect(),
             now: Now { master_us: MASTER_START_US, unix_us: UNIX_START_US },
             events: BinaryHeap::new(),
@@ -198,8 +227,13 @@ impl<'t> World<'t> {
             tally: Tally::default(),
             setup,
             dice,
+            fate,
             trace,
         }
+    }
+
+    fn new_shard(&self, core: u16) -> Shard {
+        new_shard(&self.setup, core)
     }
 
     /// From the beginning to the end.
@@ -211,6 +245,14 @@ impl<'t> World<'t> {
         }
         let first_us = self.now.master_us + self.setup.network.fault_every_us;
         self.schedule(first_us, Event::Fault);
+        if let Some(lives) = self.setup.lives.clone() {
+            let core = self.fate.below(self.cores.len()) as u16;
+            self.schedule(self.now.master_us + lives.keep_every_us, Event::Keep);
+            self.schedule(self.now.master_us + lives.fail_every_us, Event::Fail(core));
+            if let Some(kill_every_us) = lives.kill_every_us {
+                self.schedule(self.now.master_us + kill_every_us, Event::Kill);
+            }
+        }
         self.run_for(self.setup.chaos_us)?;
         self.calm();
         self.run_for(self.settle_us())?;
@@ -225,11 +267,11 @@ impl<'t> World<'t> {
         self.check_converged()?;
         self.end();
         self.run_for(self.settle_us())?;
-        if self.setup.drains {
+        if self.setup.drains || self.setup.lives.is_some() {
             self.run_for(VACANT_US)?;
         }
         self.check_nothing_is_left()?;
-        self.count();
+        (0..self.setup.cores).for_each(|core| self.count_shard(core));
         Ok(())
     }
 
@@ -296,9 +338,17 @@ impl<'t> World<'t> {
             Event::Connect(person) => self.connect(person),
             Event::Deliver(core) => self.turn_soon(core),
             Event::Fault => self.strike(),
-            Event::Late { core, index, generation } => {
-                self.complete_late(core, ConnectionId { index, generation })?;
+            Event::Late { core, life, index, generation } => {
+                // What was in flight in another life was ended with it.
+                if self.cores[usize::from(core)].life == life {
+                    self.complete_late(core, ConnectionId { index, generation })?;
+                }
             }
+            Event::Keep => self.ask_for_rooms(),
+            Event::Write => self.write_file(),
+            Event::Fail(core) => self.doom(core),
+            Event::Kill => self.kill()?,
+            Event::Begin => self.begin()?,
             Event::Drain(core) => self.drain(core)?,
             Event::Abandon(core) => self.abandon(core)?,
         }
@@ -344,21 +394,35 @@ impl<'t> World<'t> {
         socket.connection.filter(|_| socket.core == core && socket.place == Place::Open)
     }
 
-    /// Counts that the shards keep themselves.
-    fn count(&mut self) {
-        for core in &self.cores {
-            let stats = core.shard.stats();
-            self.tally.envelopes += stats.envelopes_received;
-            self.tally.mesh_pings_dropped += stats.mesh_pings_dropped;
-            self.tally.mesh_evictions += stats.mesh_evicted;
-            self.tally.outbox_overflows += stats.outboxes_overflowed;
-            self.tally.outboxes_stalled += stats.outboxes_stalled;
-            self.tally.outboxes_shed += stats.outboxes_shed;
-            self.tally.pongs_late += stats.pongs_late;
-            self.tally.states_late += stats.states_late;
-            self.tally.ping_timeouts += stats.pings_unanswered;
-            self.tally.close_timeouts += stats.close_timeouts;
-            self.tally.head_timeouts += stats.head_timeouts;
-        }
+    /// Counts that a shard keeps itself.
+    fn count_shard(&mut self, core: u16) {
+        let stats = self.cores[usize::from(core)].shard.stats();
+        self.tally.envelopes += stats.envelopes_received;
+        self.tally.mesh_pings_dropped += stats.mesh_pings_dropped;
+        self.tally.mesh_evictions += stats.mesh_evicted;
+        self.tally.outbox_overflows += stats.outboxes_overflowed;
+        self.tally.outboxes_stalled += stats.outboxes_stalled;
+        self.tally.outboxes_shed += stats.outboxes_shed;
+        self.tally.pongs_late += stats.pongs_late;
+        self.tally.states_late += stats.states_late;
+        self.tally.ping_timeouts += stats.pings_unanswered;
+        self.tally.close_timeouts += stats.close_timeouts;
+        self.tally.head_timeouts += stats.head_timeouts;
     }
+}
+
+fn new_shard(setup: &Setup, core: u16) -> Shard {
+    Shard::new(Settings {
+        core: CoreId(core),
+        cores: setup.cores,
+        app: App::Rooms,
+        authz: match setup.authz {
+            crate::model::Authz::Member => engine::Authz::Member,
+            crate::model::Authz::Host => engine::Authz::Host,
+            crate::model::Authz::Off => engine::Authz::Off,
+        },
+        limits: setup.limits.clone(),
+        seed: setup.key,
+        page: None,
+    })
 }

@@ -235,6 +235,14 @@ impl Shard {
         }
     }
 
+    /// Nobody on this core is there any more who has missed anything.
+    pub(super) fn forget_missed(&mut self, core: CoreId) {
+        self.ready.missed.retain(|missed| match missed {
+            Missed::Core(_, of) => *of != core,
+            Missed::One(member, _) => member.core != core,
+        });
+    }
+
     /// A reader that does not keep up: nothing more is sent, and it leaves.
     fn overflow(&mut self, id: ConnectionId) {
         if let Some(index) =

@@ -12,6 +12,10 @@ use crate::ids::{CoreId, MemberId};
 use crate::time::Now;
 use wire::json::Json;
 
+/// Numbers of one life's handshakes, and lives until they are used again: with a core's number, what an id has room for.
+const HANDSHAKE_BITS: u32 = 40;
+const HANDSHAKE_LIVES: u32 = 1 << 8;
+
 /// As whom a connection joined a room whose home is elsewhere.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Identity {
@@ -24,6 +28,8 @@ impl Shard {
     pub fn begin_life(&mut self, life: u32, now: Now) {
         self.now = now;
         self.life = life;
+        // Devices may still answer a handshake of the life before.
+        self.handshakes = u64::from(life % HANDSHAKE_LIVES) << HANDSHAKE_BITS;
         for peer in self.peers() {
             self.unheard[usize::from(peer.0)] = true;
             self.links[usize::from(peer.0)].push(Envelope::Respawned { life });
@@ -42,6 +48,12 @@ impl Shard {
 
     /// A peer has begun anew, without anything of anyone.
     pub(super) fn handle_respawned(&mut self, peer: CoreId, life: u32) {
+        self.remove_members_of(peer);
+        // It says so again if it cannot know whether we have heard it: then it begins anew with what it says to us, and
+        // we do not, since it will still get our answer and what came behind that.
+        if self.welcomed[usize::from(peer.0)].replace(life) == Some(life) {
+            return;
+        }
         let link = &mut self.links[usize::from(peer.0)];
         link.take();
         if self.unheard[usize::from(peer.0)] {
@@ -49,7 +61,6 @@ impl Shard {
             link.push(Envelope::Respawned { life: self.life });
         }
         link.push(Envelope::Welcome { life });
-        self.remove_members_of(peer);
         let mut slots: Vec<u32> = self.identities.keys().copied().collect();
         slots.retain(|index| self.home_of(*index) == Some(peer));
         // So that the same shard does the same again.
@@ -66,6 +77,8 @@ impl Shard {
                 self.remove_member(room, place);
             }
         }
+        // What they have missed they would be told of in the next life, where others have their slots.
+        self.forget_missed(peer);
     }
 
     /// A connection whose room's home has begun anew asks to be let in again, as who it was.

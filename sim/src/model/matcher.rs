@@ -3,6 +3,8 @@
 //! The fields must be the same, none missing, none added; their order does not count. Exact, but for times, which
 //! may differ by the tolerance. A `wsId` has the form that the protocol promises, and two clients never share one.
 
+use super::Client;
+use super::frames::ws_id;
 use serde_json::{Map, Value};
 
 /// What a hole begins with. Only `wsId` and `checkId` have them.
@@ -31,6 +33,8 @@ const WS_ID_CHARS_MIN: usize = 7;
 pub struct Matcher {
     time_tolerance_ms: f64,
     bound: Vec<(String, String)>,
+    /// Holes whose names may be another's as well.
+    gone: Vec<String>,
     /// Bound since the last [`Matcher::take_bound_checks`].
     fresh_checks: Vec<(String, String)>,
 }
@@ -38,7 +42,7 @@ pub struct Matcher {
 impl Matcher {
     /// Nothing is bound. Times may differ by as many ms: 0 where both sides are told the same time.
     pub fn new(time_tolerance_ms: f64) -> Matcher {
-        Matcher { time_tolerance_ms, bound: Vec::new(), fresh_checks: Vec::new() }
+        Matcher { time_tolerance_ms, bound: Vec::new(), gone: Vec::new(), fresh_checks: Vec::new() }
     }
 
     /// Compares; the error says what differs.
@@ -56,6 +60,12 @@ impl Matcher {
     /// Holes of checks that were bound since the last call, with their names: for [`super::Model::bind_check`].
     pub fn take_bound_checks(&mut self) -> Vec<(String, String)> {
         std::mem::take(&mut self.fresh_checks)
+    }
+
+    /// A client's shard has failed, and has forgotten whose its `wsId` was: the next may get it.
+    pub fn let_go(&mut self, client: Client) {
+        let hole = ws_id(client).as_str().map(str::to_owned);
+        self.gone.extend(hole.filter(|hole| !self.gone.contains(hole)));
     }
 
     fn compare(&mut self, expected: &Map<String, Value>, actual: &Map<String, Value>) -> Result<(), String> {
@@ -89,7 +99,8 @@ impl Matcher {
         if let Some((_, known)) = self.bound.iter().find(|(it, _)| it == hole) {
             return Ok(known == name);
         }
-        if self.bound.iter().any(|(_, taken)| taken == name) {
+        let is_gone = |hole: &str| self.gone.iter().any(|gone| gone == hole);
+        if !is_gone(hole) && self.bound.iter().any(|(it, taken)| taken == name && !is_gone(it)) {
             return Err(format!("{field} {name:?} is another's"));
         }
         self.bound.push((hole.to_owned(), name.to_owned()));

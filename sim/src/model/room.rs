@@ -30,12 +30,12 @@ pub(super) struct Track {
     pub(super) duration: Option<Value>,
 }
 
-/// A room. It exists while it has members.
+/// A room. It exists while it has members, or for a while after it was restored.
 #[derive(Clone, Debug)]
 pub(super) struct Room {
     pub(super) code: String,
     pub(super) members: Vec<Member>,
-    host: Option<Value>,
+    pub(super) host: Option<Value>,
     pub(super) track: Option<Track>,
     /// The master clock's time at position 0, once something started.
     pub(super) start_us: Option<i64>,
@@ -44,6 +44,8 @@ pub(super) struct Room {
     /// When each PAUSE_STATE is due.
     pub(super) pause_states: Vec<i64>,
     pub(super) told_ready_us: Option<i64>,
+    /// When it goes if nobody joins; only of one that was restored and that nobody has joined.
+    pub(super) vacant_until_us: Option<i64>,
 }
 
 impl Room {
@@ -58,6 +60,7 @@ impl Room {
             handshake: None,
             pause_states: Vec::new(),
             told_ready_us: None,
+            vacant_until_us: None,
         }
     }
 
@@ -90,9 +93,7 @@ impl Room {
     pub(super) fn join(&mut self, member: Member, host: Option<Value>, at: Clock) -> Vec<Expected> {
         let client = member.client;
         self.host = host;
-        let is_new = !self.has(client);
-        self.members.retain(|it| it.client != client);
-        self.members.push(member.clone());
+        let is_new = self.add(member.clone());
         let joined = frame(
             "joined",
             [
@@ -118,6 +119,24 @@ impl Room {
             out.extend(self.to_others(client, &user_joined));
         }
         out
+    }
+
+    /// A member whose place was lost with the room's home: nobody is told, it hears where the room is, and its word on
+    /// the host is no news.
+    pub(super) fn come_back(&mut self, member: Member, host: Option<Value>, at: Clock) -> Vec<Expected> {
+        let client = member.client;
+        self.host = self.host.take().or(host);
+        self.add(member);
+        vec![Expected { to: client, frame: self.snapshot(at) }]
+    }
+
+    /// True if it was no member before.
+    fn add(&mut self, member: Member) -> bool {
+        let is_new = !self.has(member.client);
+        self.members.retain(|it| it.client != member.client);
+        self.members.push(member);
+        self.vacant_until_us = None;
+        is_new
     }
 
     pub(super) fn leave(&mut self, client: Client) -> Vec<Expected> {
@@ -264,7 +283,7 @@ impl Room {
 
     pub(super) fn next_deadline_us(&self) -> Option<i64> {
         let handshake = self.handshake.as_ref().map(Handshake::next_deadline_us);
-        handshake.into_iter().chain(self.pause_states.iter().copied()).min()
+        handshake.into_iter().chain(self.pause_states.iter().copied()).chain(self.vacant_until_us).min()
     }
 
     /// What is due at `due_us`, which is the room's next deadline, carried out at `at`.

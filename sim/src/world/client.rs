@@ -2,6 +2,7 @@
 //! must hear.
 
 use super::frames::{self, BINARY, CLOSE, CONTINUE, Heard, PING, PONG, TEXT};
+use super::hearing::Segment;
 use super::said::{Kind, Text, What};
 use super::socket::{End, Piece, Side, Socket};
 use super::{Completion, Event, Kept, World, broken, note};
@@ -248,9 +249,11 @@ impl World<'_> {
         }
         // What was owed from this core was owed before the close; what comes from elsewhere may have been late.
         let core = self.sockets[client as usize].core;
-        let hearing = &self.sockets[client as usize].hearing;
+        let Socket { hearing, is_lost, .. } = &self.sockets[client as usize];
         let own = hearing.own.front().map(Value::to_string);
-        let of_room = hearing.segments.iter().filter(|segment| self.judge.home(&segment.room_code) == core);
+        // Of one that is lost the room may have another home by now.
+        let is_of_here = |segment: &&Segment| !is_lost && self.judge.home(&segment.room_code) == core;
+        let of_room = hearing.segments.iter().filter(is_of_here);
         let of_room = of_room.flat_map(|segment| &segment.items).next().map(|item| format!("{item:?}"));
         if code != 1013
             && let Some(missing) = own.or(of_room)
@@ -274,7 +277,9 @@ impl World<'_> {
         }
         self.tally.frames_compared += 1;
         let Ok(frame) = serde_json::from_str::<Value>(text) else { return Ok(()) };
+        // Of one that is lost the next may have it already.
         if frame["type"] == "joined"
+            && !self.sockets[client as usize].is_lost
             && let Some(ws_id) = frame["wsId"].as_str()
         {
             let other = self.ws_ids.insert(ws_id.to_owned(), client);

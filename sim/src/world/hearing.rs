@@ -10,7 +10,7 @@ use super::said::{Kind, Text};
 use crate::model::Matcher;
 use serde_json::Value;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 /// Several members that left a room in one go, whose order only the frames about it tell. All who hear of it must
@@ -43,6 +43,26 @@ pub(super) struct Segment {
     pub(super) is_over: bool,
     /// What is left of it need not come.
     pub(super) is_cut: bool,
+    /// Items, the last ones, that have not left the room's home.
+    unposted: usize,
+}
+
+impl Segment {
+    pub(super) fn push(&mut self, item: Item) {
+        self.items.push_back(item);
+        self.unposted += 1;
+    }
+
+    /// All that is expected has left the room's home, which is elsewhere.
+    pub(super) fn post(&mut self) {
+        self.unposted = 0;
+    }
+
+    /// The room's home, which is elsewhere, has failed: what had left it comes, and no more than that.
+    pub(super) fn end_with_home(&mut self) {
+        self.items.truncate(self.items.len().saturating_sub(self.unposted));
+        self.is_over = true;
+    }
 }
 
 /// What one connection must hear.
@@ -53,6 +73,8 @@ pub(super) struct Hearing {
     pub(super) own: VecDeque<Value>,
     /// Answers to a stranger's questions, by room.
     pub(super) aside: BTreeMap<String, VecDeque<Value>>,
+    /// Those that the room's home may have taken with it.
+    pub(super) aside_cut: BTreeMap<String, VecDeque<Value>>,
     /// Payloads of pongs.
     pub(super) pongs: VecDeque<Vec<u8>>,
     /// Codes of a close frame that it may get.
@@ -65,7 +87,13 @@ pub(super) struct Hearing {
     pub(super) room: Option<engine::ids::RoomId>,
     /// Rooms that it has asked for.
     pub(super) ticket: u32,
-    /// Messages on their way to each other core, in order.
+    /// Its newest join of that room, if the room's home is elsewhere.
+    pub(super) join: Option<Text>,
+    /// It asks for its room since that room's home has begun anew, and had been let in before.
+    pub(super) is_return: bool,
+    /// Cores that a message of its has left for.
+    pub(super) asked: BTreeSet<u16>,
+    /// Messages that wait for the way to each other core, in order.
     pub(super) travelling: BTreeMap<u16, VecDeque<Text>>,
     /// It was closed.
     pub(super) is_closed: bool,
@@ -77,12 +105,14 @@ impl Hearing {
         self.ticket += 1;
         self.room_code = Some(room_code.to_owned());
         self.room = None;
+        self.is_return = false;
         self.segments.push_back(Segment {
             ticket: self.ticket,
             room_code: room_code.to_owned(),
             items: VecDeque::new(),
             is_over: false,
             is_cut: false,
+            unposted: 0,
         });
     }
 
@@ -90,6 +120,13 @@ impl Hearing {
     pub(super) fn cut(&mut self) {
         let over = |segment: &mut Segment| (segment.is_over, segment.is_cut) = (true, true);
         self.segments.iter_mut().for_each(over);
+    }
+
+    /// The home of a room that it has asked as a stranger has failed: what it has answered may have left, or not.
+    pub(super) fn cut_aside(&mut self, room_code: &str) {
+        if let Some(queue) = self.aside.remove(room_code) {
+            self.aside_cut.entry(room_code.to_owned()).or_default().extend(queue);
+        }
     }
 
     pub(super) fn segment(&mut self, ticket: u32) -> Option<&mut Segment> {
@@ -145,6 +182,16 @@ impl Hearing {
                 && judge.compare(room_code, &Item::Frame(expected.clone()), text, false).is_ok()
             {
                 queue.pop_front();
+                self.aside_cut.remove(room_code);
+                return Ok(0);
+            }
+        }
+        for (room_code, queue) in &mut self.aside_cut {
+            let is_it = |expected: &Value| {
+                judge.compare(room_code, &Item::Frame(expected.clone()), text, false).is_ok()
+            };
+            if let Some(place) = queue.iter().position(is_it) {
+                queue.drain(..=place);
                 return Ok(0);
             }
         }

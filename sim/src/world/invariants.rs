@@ -33,7 +33,8 @@ impl World<'_> {
             let mut gone = room.model.members(room_code);
             let here = self.cores[usize::from(core)].shard.rooms().find(|it| *it.code == **room_code);
             for member in here.into_iter().flat_map(|room| &room.members) {
-                let client = self.owners.get(&(member.id.core.0, member.id.connection));
+                let life = self.life_known(core, member.id.core);
+                let client = self.owners.get(&(life, member.id.connection));
                 match gone.iter().position(|it| Some(it) == client) {
                     Some(place) => drop(gone.swap_remove(place)),
                     None => return broken(RULE, format!("{client:?} is in {room_code}")),
@@ -100,13 +101,14 @@ impl World<'_> {
                 return broken("a room counts its members that are out of sync", format!("{room:?}"));
             }
             let name = &room.code;
+            let is_vacant = self.judge.rooms.get(&**name).is_some_and(|judged| judged.model.is_vacant(name));
             // In a drain a room waits for whoever may come back to it.
-            if room.members.is_empty() && is_draining {
+            if room.members.is_empty() && is_draining && !is_vacant {
                 vacant += 1;
                 continue;
             }
             rooms += 1;
-            if room.members.is_empty() {
+            if room.members.is_empty() != is_vacant {
                 return broken("a room exists exactly while it has members", format!("{name} is empty"));
             }
             let Some(judged) = self.judge.rooms.get_mut(&*room.code).filter(|it| it.home == core) else {
@@ -129,7 +131,8 @@ impl World<'_> {
                     format!("{name}: {position_us} µs"),
                 );
             }
-            judged.played_us = room.is_playing().then_some(position_us);
+            // Nobody hears what a stranger does to a room without members.
+            judged.played_us = (room.is_playing() && !is_vacant).then_some(position_us);
             judged.may_jump = false;
         }
         if shard.stats().out_of_sync != out_of_sync {

@@ -6,9 +6,9 @@
 
 use super::hearing::{Departures, Item};
 use super::said::{Kind, Text};
-use super::socket::Socket;
+use super::socket::{Place, Socket};
 use super::turn::Refused;
-use crate::model::{Authz, Client, Clock, Expected, Matcher, Model};
+use crate::model::{Authz, Client, Clock, Expected, Kept, Matcher, Model};
 use engine::{Seed, placement};
 use serde_json::Value;
 use std::cell::RefCell;
@@ -149,6 +149,64 @@ impl Judge {
         self.expect(&room_code, expected, sockets);
     }
 
+    /// A member is let in again after its room's home has begun anew.
+    pub(super) fn come_back(
+        &mut self,
+        client: Client,
+        ticket: u32,
+        text: &Text,
+        at: Clock,
+        sockets: &mut [Socket],
+    ) {
+        let Some(room_code) = text.room_code.clone() else { return };
+        let Some(room) = self.rooms.get_mut(&room_code) else { return };
+        room.tickets.insert(client, ticket);
+        if room.known.insert(client) {
+            room.model.connect(client);
+        }
+        let expected = room.model.come_back(client, &text.text, at);
+        self.expect(&room_code, expected, sockets);
+    }
+
+    /// What would be kept of the rooms with their home on this core, in order of their codes.
+    pub(super) fn kept(&self, core: u16) -> Vec<Kept> {
+        let rooms = self.rooms.values().filter(|room| room.home == core);
+        rooms.flat_map(|room| room.model.kept()).collect()
+    }
+
+    /// A core's shard has failed: its rooms are what was kept, and their members elsewhere hear no more of them for now.
+    pub(super) fn begin_anew(&mut self, core: u16, kept: &[Kept], at: Clock, sockets: &mut [Socket]) {
+        for (room_code, room) in &mut self.rooms {
+            // Slots are used anew, and so are the names that are made of them.
+            let gone = sockets.iter().filter(|socket| socket.core == core && socket.place == Place::Released);
+            gone.for_each(|socket| room.matcher.let_go(socket.client));
+            if room.home != core {
+                continue;
+            }
+            for client in room.model.members(room_code) {
+                let socket = &mut sockets[client as usize];
+                let ticket = room.tickets.get(&client).filter(|_| !socket.is_lost);
+                if let Some(segment) = ticket.and_then(|ticket| socket.hearing.segment(*ticket)) {
+                    segment.end_with_home();
+                }
+            }
+            room.tickets.clear();
+            sockets.iter_mut().for_each(|socket| socket.hearing.cut_aside(room_code));
+            room.known.clear();
+            room.played_us = None;
+            let kept: Vec<Kept> = kept.iter().filter(|kept| kept.code == *room_code).cloned().collect();
+            room.model.restore(&kept, at);
+        }
+    }
+
+    /// The next process has another key, and so rooms have other homes.
+    pub(super) fn move_homes(&mut self, key: Seed) {
+        self.key = key;
+        let cores = self.cores;
+        let rooms = self.rooms.iter_mut().filter(|(room_code, _)| *room_code != LOBBY);
+        rooms.for_each(|(room_code, room)| room.home = placement::home(key, room_code, cores).0);
+    }
+
     /// A member is no more, at its room's home. If it `is_silent`, nobody is told.
     pub(super) fn leave(
         &mut self,
@@ -189,9 +247,7 @@ impl Judge {
             let heard = if stays.contains(client) { count } else { count.saturating_sub(1) };
             let Some(ticket) = room.tickets.get(client) else { continue };
             if let Some(segment) = sockets[*client as usize].hearing.segment(*ticket) {
-                segment
-                    .items
-                    .extend((0..heard).map(|number| Item::Departure(Rc::clone(&departures), number)));
+                (0..heard).for_each(|number| segment.push(Item::Departure(Rc::clone(&departures), number)));
             }
         }
     }
@@ -249,7 +305,7 @@ impl Judge {
             let is_member = room.model.room_of(to).is_some();
             let stay = room.tickets.get(&to).copied().filter(|_| is_member);
             match stay.and_then(|ticket| hearing.segment(ticket)) {
-                Some(segment) => segment.items.push_back(Item::Frame(frame)),
+                Some(segment) => segment.push(Item::Frame(frame)),
                 None if is_member => {}
                 None => hearing.aside.entry(room_code.to_owned()).or_default().push_back(frame),
             }

@@ -189,6 +189,9 @@ impl World<'_> {
     pub(super) fn release(&mut self, client: Client) -> Kept {
         let socket = &mut self.sockets[client as usize];
         let core = socket.core;
+        if socket.is_lost {
+            return Ok(());
+        }
         let Some(id) = socket.connection.filter(|_| socket.place == Place::Dropping) else {
             return broken("a connection is released once", format!("{client}"));
         };
@@ -205,7 +208,8 @@ impl World<'_> {
         self.cores[usize::from(core)].slots[id.index as usize] = None;
         note!(self, "core {core} releases {client}");
         if self.is_chaos && self.dice.one_in(2) {
-            let late = Event::Late { core, index: id.index, generation: id.generation };
+            let life = self.life(core).number;
+            let late = Event::Late { core, life, index: id.index, generation: id.generation };
             self.schedule_in(0, 2_000_000, late);
         }
         self.after(core)

@@ -5,7 +5,7 @@ use super::socket::{End, Place};
 use super::{Event, Kept, World, broken, note};
 use crate::model::Client;
 use engine::ids::RoomId;
-use engine::{ConnectionId, CoreId, Envelope, Moved};
+use engine::{ConnectionId, CoreId, Envelope, MemberId, Moved};
 use std::collections::VecDeque;
 
 /// The way from one core to another.
@@ -21,12 +21,33 @@ pub(super) struct Channel {
 struct Batch {
     at_us: i64,
     connections: Vec<(Client, Moved)>,
-    envelopes: Vec<Envelope>,
+    envelopes: Vec<(Envelope, Option<Said>)>,
+    /// The life that has sent it.
+    life: u32,
+}
+
+/// What a client says by an envelope.
+struct Said {
+    client: Client,
+    ticket: u32,
+    text: Text,
 }
 
 impl Channel {
     pub(super) fn stall(&mut self, until_us: i64) {
         self.stalled_until_us = until_us;
+    }
+
+    /// All connections on the way; nothing is left.
+    pub(super) fn forget_all(&mut self) -> impl Iterator<Item = Client> {
+        let batches = std::mem::take(&mut self.batches).into_iter();
+        let left = batches.flat_map(|batch| batch.connections).map(|(client, _)| client);
+        left.chain(self.forget_waiting())
+    }
+
+    /// Connections that have not left.
+    pub(super) fn forget_waiting(&mut self) -> impl Iterator<Item = Client> {
+        std::mem::take(&mut self.waiting).into_iter().map(|(client, _)| client)
     }
 
     /// Nothing is on the way.
@@ -36,7 +57,7 @@ impl Channel {
 }
 
 impl World<'_> {
-    fn channel(&mut self, from: u16, to: u16) -> &mut Channel {
+    pub(super) fn channel(&mut self, from: u16, to: u16) -> &mut Channel {
         &mut self.channels[usize::from(from) * self.cores.len() + usize::from(to)]
     }
 
@@ -93,16 +114,36 @@ impl World<'_> {
             if envelopes.is_empty() && has_envelopes {
                 return broken("what waits for a peer can be taken", format!("core {from} for {to}"));
             }
+            let mut parcels = Vec::with_capacity(envelopes.len());
+            for envelope in envelopes {
+                let said = self.said_by(from, to, &envelope)?;
+                parcels.push((envelope, said));
+            }
+            self.post_expected(from, to);
+            let life = self.life(from).number;
             let delay_us = self.dice.within(1..=self.setup.network.link_us_max);
             let now_us = self.now.master_us;
             let channel = self.channel(from, to);
             let at_us = (now_us + delay_us).max(channel.last_us).max(channel.stalled_until_us);
             channel.last_us = at_us;
             let connections = std::mem::take(&mut channel.waiting);
-            channel.batches.push_back(Batch { at_us, connections, envelopes });
+            channel.batches.push_back(Batch { at_us, connections, envelopes: parcels, life });
             self.schedule(at_us, Event::Deliver(to));
         }
         Ok(())
+    }
+
+    /// What a core's rooms have for another's clients has left.
+    fn post_expected(&mut self, from: u16, to: u16) {
+        if self.setup.lives.is_none() {
+            return;
+        }
+        let sockets = self.sockets.iter_mut().filter(|socket| socket.core == to);
+        for segment in sockets.flat_map(|socket| &mut socket.hearing.segments) {
+            if self.judge.home(&segment.room_code) == from {
+                segment.post();
+            }
+        }
     }
 
     pub(super) fn drain_inboxes(&mut self, core: u16) -> Kept {
@@ -112,8 +153,11 @@ impl World<'_> {
                 for (client, moved) in batch.connections {
                     self.take_in(core, client, moved)?;
                 }
-                for envelope in batch.envelopes {
-                    self.deliver(from, core, envelope)?;
+                for (envelope, said) in batch.envelopes {
+                    self.deliver(from, core, batch.life, envelope, said)?;
+                    if self.fails_after_envelope(core) {
+                        return self.fail(core);
+                    }
                 }
             }
         }
@@ -121,20 +165,32 @@ impl World<'_> {
     }
 
     /// One envelope, and to the judge what it means at a room's home.
-    fn deliver(&mut self, from: u16, core: u16, envelope: Envelope) -> Kept {
-        let meaning = self.meaning(from, core, &envelope)?;
+    fn deliver(&mut self, from: u16, core: u16, life: u32, envelope: Envelope, said: Option<Said>) -> Kept {
+        let is_heard = self.hears(from, core, &envelope);
+        let is_respawned = matches!(envelope, Envelope::Respawned { .. });
+        if is_heard {
+            self.cores[usize::from(core)].lives_known[usize::from(from)] = life;
+            self.take_note(from, core, &envelope)?;
+        } else {
+            self.tally.envelopes_unheard += 1;
+        }
         let before = self.refusals(core);
         let now = self.now;
         self.tally.steps += 1;
         self.cores[usize::from(core)].shard.handle_envelope(CoreId(from), envelope, now);
         let refused = self.refused_since(core, before);
-        match meaning {
-            Some((client, ticket, text)) if text.kind == Kind::Join => {
-                let at = self.clock();
+        if is_respawned {
+            self.ask_anew(core, from, life);
+        }
+        let at = self.clock();
+        match said.filter(|_| is_heard) {
+            Some(Said { client, ticket, text }) if text.kind == Kind::Join => {
                 self.judge.join(client, ticket, &text, at, &mut self.sockets);
             }
-            Some((client, _, text)) => {
-                let at = self.clock();
+            Some(Said { client, ticket, text }) if text.kind == Kind::Return => {
+                self.judge.come_back(client, ticket, &text, at, &mut self.sockets);
+            }
+            Some(Said { client, text, .. }) => {
                 let is_start = self.judge.decide(core, client, &text, at, &mut self.sockets, refused);
                 self.tally.starts_by_readiness += u64::from(is_start);
             }
@@ -143,67 +199,70 @@ impl World<'_> {
         self.after(core)
     }
 
-    /// Who says what by this envelope, if it carries a client's message; what else it means is noted.
-    fn meaning(
-        &mut self,
-        from: u16,
-        core: u16,
-        envelope: &Envelope,
-    ) -> Result<Option<(Client, u32, Text)>, super::Broken> {
-        let owners = &self.owners;
-        let owner = |core: u16, id: ConnectionId| owners.get(&(core, id)).copied();
+    /// Who says what by this envelope, if it carries a client's message.
+    fn said_by(&mut self, from: u16, to: u16, envelope: &Envelope) -> Result<Option<Said>, super::Broken> {
+        let life = self.life(from);
+        let client_of =
+            |world: &Self, member: MemberId| world.owners.get(&(life, member.connection)).copied();
         match envelope {
             Envelope::Join(join) => {
-                let client = owner(join.member.core.0, join.member.connection);
-                note!(self, "{from} to {core}: {client:?} joins {}", join.room_code);
+                let client = client_of(self, join.member);
+                note!(self, "{from} for {to}: {client:?} joins {}", join.room_code);
                 let is_it = |text: &Text| {
-                    text.kind == Kind::Join && text.room_code.as_deref() == Some(&join.room_code)
+                    matches!(text.kind, Kind::Join | Kind::Return)
+                        && text.room_code.as_deref() == Some(&join.room_code)
                 };
-                let text = self.travelled(core, client, is_it)?;
-                Ok(client.zip(text).map(|(client, text)| (client, join.ticket, text)))
+                self.travelled(to, client, join.ticket, is_it).map(Some)
             }
             Envelope::Request { from: member, text, .. } => {
-                let client = owner(member.core.0, member.connection);
-                note!(self, "{from} to {core}: {client:?} says {}", String::from_utf8_lossy(text));
-                let text = self.travelled(core, client, |sent| sent.text.as_bytes() == &text[..])?;
-                Ok(client.zip(text).map(|(client, text)| (client, 0, text)))
+                let client = client_of(self, *member);
+                note!(self, "{from} for {to}: {client:?} says {}", String::from_utf8_lossy(text));
+                self.travelled(to, client, 0, |sent| sent.text.as_bytes() == &text[..]).map(Some)
             }
+            _ => Ok(None),
+        }
+    }
+
+    /// What else an envelope means is noted.
+    fn take_note(&mut self, from: u16, core: u16, envelope: &Envelope) -> Kept {
+        let life = self.life(core);
+        let owner = |world: &Self, id: ConnectionId| world.owners.get(&(life, id)).copied();
+        match envelope {
             Envelope::Joined { connection, ticket, room, .. } => {
                 note!(self, "{from} to {core}: joined {connection:?} {ticket}");
-                if let Some(client) = owner(core, *connection) {
+                if let Some(client) = owner(self, *connection) {
                     let hearing = &mut self.sockets[client as usize].hearing;
                     if hearing.ticket == *ticket {
                         hearing.room = Some(*room);
                     }
                 }
-                Ok(None)
             }
             Envelope::Evict { room } => {
                 note!(self, "{from} to {core}: evict {room:?}");
                 self.evict(core, |id, _| id == Some(*room));
-                Ok(None)
             }
             Envelope::EvictOne { connection, ticket } => {
                 note!(self, "{from} to {core}: evict {connection:?} {ticket:?}");
-                let evicted = owner(core, *connection);
-                let evicted = evicted.filter(|client| {
+                let evicted = owner(self, *connection).filter(|client| {
                     let hearing = &self.sockets[*client as usize].hearing;
                     ticket.is_none_or(|ticket| ticket == hearing.ticket)
                 });
+                if let Some(client) = evicted
+                    && !self.sockets[client as usize].hearing.asked.contains(&from)
+                {
+                    return broken("only who can have missed something is evicted", format!("{client}"));
+                }
                 self.evict(core, |_, client| Some(client) == evicted);
-                Ok(None)
             }
             Envelope::Leave { member, ticket } => {
-                let client = owner(member.core.0, member.connection);
-                note!(self, "{from} to {core}: {client:?} leaves its {ticket}");
-                Ok(None)
+                note!(self, "{from} to {core}: {:?} leaves its {ticket}", member.connection);
             }
             Envelope::Respawned { life } | Envelope::Welcome { life } => {
                 note!(self, "{from} to {core}: life {life}");
-                Ok(None)
             }
-            Envelope::ToOne { .. } | Envelope::ToAll { .. } | Envelope::Everyone { .. } => Ok(None),
+            _ => {}
         }
+        Ok(())
     }
 
     /// The oldest message of a client that is still on its way, which this must be.
@@ -211,23 +270,27 @@ impl World<'_> {
         &mut self,
         core: u16,
         client: Option<Client>,
+        ticket: u32,
         is_it: impl Fn(&Text) -> bool,
-    ) -> Result<Option<Text>, super::Broken> {
-        const RULE: &str = "messages cross the mesh whole, once and in order";
-        let Some(client) = client else {
-            return broken(RULE, "nobody sent it").map(|()| None);
+    ) -> Result<Said, super::Broken> {
+        let lost = |what: String| super::Broken {
+            invariant: "messages cross the mesh whole, once and in order",
+            what,
         };
-        let travelling = self.sockets[client as usize].hearing.travelling.entry(core).or_default();
+        let client = client.ok_or_else(|| lost("nobody sent it".to_owned()))?;
+        let hearing = &mut self.sockets[client as usize].hearing;
+        hearing.asked.insert(core);
+        let travelling = hearing.travelling.entry(core).or_default();
         while let Some(text) = travelling.pop_front() {
             if is_it(&text) {
-                return Ok(Some(text));
+                return Ok(Said { client, ticket, text });
             }
             // What is no message stays where it came from.
             if text.kind != Kind::Doubtful {
-                return broken(RULE, format!("{client}: {} is lost", text.text)).map(|()| None);
+                return Err(lost(format!("{client}: {} is lost", text.text)));
             }
         }
-        broken(RULE, format!("{client} sent no such thing")).map(|()| None)
+        Err(lost(format!("{client} sent no such thing")))
     }
 
     /// Those of a core who are meant are closed with 1013.

@@ -29,6 +29,8 @@ pub(super) struct Text {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Join,
+    /// A member's join that its core repeats, since the room's home has begun anew.
+    Return,
     Ping,
     Other,
     /// Perhaps no message at all.

@@ -39,6 +39,19 @@ pub struct Setup {
     pub leaves_at_once: bool,
     /// How things are carried.
     pub network: Network,
+    /// Rooms are kept and shards fail.
+    pub lives: Option<Lives>,
+}
+
+/// How often what outlives a shard is asked for, and is needed.
+#[derive(Clone, Debug)]
+pub struct Lives {
+    /// Time between two askings for what is to be kept.
+    pub keep_every_us: i64,
+    /// Time between two faults of shards.
+    pub fail_every_us: i64,
+    /// Time between two ends of the process, if any comes.
+    pub kill_every_us: Option<i64>,
 }
 
 /// Delays and how often what goes wrong.
@@ -72,8 +85,8 @@ pub struct Network {
 const HONEST_MESSAGE_BYTES: i64 = 512;
 
 impl Setup {
-    /// The world of a seed.
-    pub fn new(dice: &mut Dice) -> Setup {
+    /// The world of a seed. What `fate` says of it changes nothing else.
+    pub fn new(dice: &mut Dice, fate: &mut Dice) -> Setup {
         let is_crowd = dice.one_in(20);
         let cores = if is_crowd { 1 } else { dice.within(1..=5) as u16 };
         let is_mesh_tight = cores > 1 && dice.one_in(3);
@@ -95,6 +108,17 @@ impl Setup {
             drains: !is_crowd && dice.one_in(4),
             leaves_at_once: is_crowd || dice.one_in(8),
             network: Network::new(dice, is_mesh_tight, is_outbox_small),
+            lives: fate.one_in(3).then(|| Lives::new(fate)),
+        }
+    }
+}
+
+impl Lives {
+    fn new(fate: &mut Dice) -> Lives {
+        Lives {
+            keep_every_us: *fate.pick(&[300_000, 1_000_000, 3_000_000]),
+            fail_every_us: *fate.pick(&[500_000, 1_500_000, 4_000_000]),
+            kill_every_us: fate.one_in(2).then(|| *fate.pick(&[2_500_000, 5_000_000, 8_000_000])),
         }
     }
 }

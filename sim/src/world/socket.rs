@@ -85,6 +85,8 @@ pub(super) struct Socket {
     pub(super) is_upgraded: bool,
     /// Whatever comes now is not listened to: a close, a fault or a refusal came before.
     pub(super) is_unheard: bool,
+    /// It went with the shard that had it.
+    pub(super) is_lost: bool,
     /// A receive stands in the shard's line of completions.
     pub(super) is_receive_due: bool,
     pub(super) is_resting: bool,
@@ -127,6 +129,7 @@ impl Socket {
             told: 0,
             is_upgraded: false,
             is_unheard: false,
+            is_lost: false,
             is_receive_due: false,
             is_resting: false,
             is_woken: false,

@@ -141,6 +141,32 @@ counts! {
     bad_frames,
     /// Steps of Unix time.
     clock_steps,
+    /// Slices of rooms that the control core has.
+    keeps,
+    /// Askings for rooms that were as they had been handed over.
+    keeps_unchanged,
+    /// Slices that nobody took.
+    keeps_lost,
+    /// Files of rooms.
+    snapshots,
+    /// Of those, ones that the disk did not keep as they were.
+    snapshots_damaged,
+    /// Files that could not be written.
+    snapshots_failed,
+    /// Shards that failed and began anew.
+    respawns,
+    /// Sockets that were lost with their shard.
+    sockets_lost,
+    /// Rooms that were made anew of what was kept.
+    rooms_restored,
+    /// Members, and who was about to be one, that asked the new life of their room's home.
+    joins_anew,
+    /// Envelopes that were meant for the life before.
+    envelopes_unheard,
+    /// Processes that were killed and started anew.
+    restarts,
+    /// Rooms that were there again after that.
+    rooms_resumed,
     /// Worlds that ended with a drain.
     drains,
     /// Drains that had to be abandoned.

@@ -23,6 +23,10 @@ pub(super) struct Refused {
     pub(super) states_late: u64,
 }
 
+/// Stages of a turn.
+pub(super) const STAGES: usize = 9;
+type Stage<'t> = fn(&mut World<'t>, u16) -> Kept;
+
 impl Refused {
     fn since(self, before: Refused) -> Refused {
         Refused {
@@ -34,21 +38,39 @@ impl Refused {
     }
 }
 
-impl World<'_> {
+impl<'t> World<'t> {
+    /// A turn's, in order.
+    const STAGES: [Stage<'t>; STAGES] = [
+        World::begin_keeping,
+        World::drain_inboxes,
+        World::reap,
+        World::fire,
+        World::go_on_keeping,
+        World::flush,
+        World::take_sends,
+        World::take_actions,
+        World::post,
+    ];
+
     pub(super) fn turn(&mut self, core: u16) -> Kept {
-        let stalled_until_us = self.cores[usize::from(core)].stalled_until_us;
+        let here = &self.cores[usize::from(core)];
+        let stalled_until_us = here.stalled_until_us.max(here.begins_us);
         if stalled_until_us > self.now.master_us {
             self.turn_at(core, stalled_until_us);
             return Ok(());
         }
         self.tally.turns += 1;
-        self.drain_inboxes(core)?;
-        self.reap(core)?;
-        self.fire(core)?;
-        self.flush(core)?;
-        self.take_sends(core)?;
-        self.take_actions(core)?;
-        self.post(core)?;
+        let life = self.life(core);
+        for (number, stage) in World::<'_>::STAGES.into_iter().enumerate() {
+            if self.fails_before(core, number) {
+                return self.fail(core);
+            }
+            stage(self, core)?;
+            if self.life(core) != life {
+                return Ok(());
+            }
+        }
+        self.check_kept()?;
         let shard = &mut self.cores[usize::from(core)].shard;
         let deadline_us = shard.next_deadline_us();
         if shard.has_work() || !self.cores[usize::from(core)].completions.is_empty() {
@@ -115,7 +137,7 @@ impl World<'_> {
         }
         let socket = self.socket(client);
         (socket.core, socket.place, socket.connection) = (core, Place::Open, Some(id));
-        if self.owners.insert((core, id), client).is_some() {
+        if self.owners.insert((self.life(core), id), client).is_some() {
             return broken("no two connections have one id", format!("{id:?} on core {core}"));
         }
         self.line_up(client);
@@ -248,6 +270,9 @@ impl World<'_> {
             socket.hearing.closes.push(1013);
             socket.hearing.cut();
         } else if refused.pings_dropped == 0 {
+            if text.kind == Kind::Join {
+                socket.hearing.join = Some(text.clone());
+            }
             socket.hearing.travelling.entry(decided_at).or_default().push_back(text.clone());
         }
     }
@@ -343,7 +368,7 @@ impl World<'_> {
     fn take_actions(&mut self, core: u16) -> Kept {
         while let Some(action) = self.cores[usize::from(core)].shard.poll_action() {
             let (Action::Shutdown(id) | Action::Drop { connection: id, .. } | Action::Rest(id)) = action;
-            let Some(client) = self.owners.get(&(core, id)).copied() else {
+            let Some(client) = self.owners.get(&(self.life(core), id)).copied() else {
                 return broken("an action is for a connection", format!("{action:?}"));
             };
             note!(self, "core {core}: {action:?} of {client}");
