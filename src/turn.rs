@@ -32,6 +32,11 @@ use std::time::{Duration, Instant};
 const COMPLETIONS_PER_TURN_MAX: usize = 16 * 1024;
 /// Completions between two readings of the clock.
 const COMPLETIONS_PER_READING: usize = 64;
+/// A turn reads for as long as sending what it owes to rooms will take, so that waiting to send costs no more than sending
+/// twice, but for this at least: else a flood of bytes that lead to nothing would keep all answers back.
+const READ_US_MIN: i64 = 1_000;
+/// About what a send takes.
+const READ_US_PER_SEND: i64 = 4;
 /// Batches taken from peers in one turn.
 const BATCHES_PER_TURN_MAX: usize = 64;
 /// Connections that wait for room in one peer's channel; past it they are served where they are.
@@ -210,8 +215,12 @@ impl Core {
     /// fan-out saves a whole one after it.
     /// Returns the newest reading of the clock, which is good enough for deadlines: at most so many completions old.
     fn gather(&mut self, now: Now) -> io::Result<Now> {
+        let began_us = now.master_us;
         let mut now = self.reap(now)?;
         let mut fan_out = self.driver.fan_out();
+        if self.has_read_enough(began_us, now) {
+            return Ok(now);
+        }
         let mut waited = Waited::default();
         while !self.driver.is_pressing()
             && let Some(wait) = self.crowd.wait(fan_out, waited)
@@ -230,12 +239,19 @@ impl Core {
         Ok(now)
     }
 
+    fn has_read_enough(&self, began_us: i64, now: Now) -> bool {
+        let owed_us = self.driver.fan_out().sends as i64 * READ_US_PER_SEND;
+        now.master_us - began_us > owed_us.max(READ_US_MIN)
+    }
+
     /// Takes completions until neither the queue nor the kernel has any, or the turn is full. This is what
     /// lets a broadcast's turn see all of its messages before it sends any.
     fn reap(&mut self, mut now: Now) -> io::Result<Now> {
+        let began_us = now.master_us;
         let mut taken = 0;
         let mut is_asked = false;
-        while taken < COMPLETIONS_PER_TURN_MAX && !self.driver.is_pressing() {
+        let mut is_enough = false;
+        while taken < COMPLETIONS_PER_TURN_MAX && !is_enough && !self.driver.is_pressing() {
             let Some(completion) = self.ring.reap() else {
                 // The kernel may leave TASKRUN set after the last of its work was taken (it sets the flag
                 // after it has listed the work), so one question without an answer ends it.
@@ -250,6 +266,7 @@ impl Core {
             taken += 1;
             if taken % COMPLETIONS_PER_READING == 0 {
                 now = self.driver.now();
+                is_enough = self.has_read_enough(began_us, now);
             }
             let length = completion.result.max(0) as usize;
             let bytes = match completion.piece {
