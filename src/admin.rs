@@ -18,12 +18,14 @@ mod socket;
 mod stats;
 mod status;
 
+pub use listener::CONNECTIONS_MAX;
 pub use metrics::documented;
 pub use stats::Facts;
 pub use status::{Drain, Snapshot, Status};
 
 use crate::config::{AdminAddress, AdminSettings, Secret};
 use crate::server::ShardHandle;
+use crate::start_error::StartError;
 use ask::Shards;
 use events::Hub;
 use samples::Sampler;
@@ -63,18 +65,6 @@ impl Listening {
     }
 }
 
-/// Why the admin port cannot be as it was set: one line for the operator.
-#[derive(Debug)]
-pub struct PortError(String);
-
-impl fmt::Display for PortError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for PortError {}
-
 impl fmt::Display for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -89,15 +79,15 @@ impl fmt::Display for Port {
 
 /// Binds the admin port. Where nobody has set one, a taken port is no reason not to start. `patience` is the time that a
 /// process which was killed just now may still hold it: the kernel tears its rings down a little later.
-pub fn listen(settings: &AdminSettings, patience: Duration) -> Result<Port, PortError> {
+pub fn listen(settings: &AdminSettings, patience: Duration) -> Result<Port, StartError> {
     let (address, is_set) = match settings.address {
         AdminAddress::Off => return Ok(Port::Off("--admin ADDRESS turns it on".to_owned())),
         AdminAddress::Auto => (DEFAULT_ADDRESS, false),
         AdminAddress::At(address) => (address, true),
     };
-    let token = settings.token().map_err(PortError)?;
+    let token = settings.token().map_err(StartError::new)?;
     if token.is_none() && !address.ip().to_canonical().is_loopback() {
-        return Err(PortError(format!(
+        return Err(StartError::new(format!(
             "--admin {address} can be reached from other hosts and has no token; set ADMIN_TOKEN or \
              --admin-token-file, or listen on 127.0.0.1"
         )));
@@ -119,7 +109,7 @@ pub fn listen(settings: &AdminSettings, patience: Duration) -> Result<Port, Port
                 io::ErrorKind::PermissionDenied => "ports below 1024 need CAP_NET_BIND_SERVICE",
                 _ => "choose another address, or --admin off",
             };
-            Err(PortError(format!("the admin port cannot listen on {address}: {error}; {remedy}")))
+            Err(StartError::new(format!("the admin port cannot listen on {address}: {error}; {remedy}")))
         }
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             Ok(Port::Off(format!("{address} is taken; --admin ADDRESS chooses another")))

@@ -8,8 +8,8 @@ mod import;
 
 use crate::clock::{self, Clock};
 use crate::config::BackupSettings;
+use crate::start_error::StartError;
 use engine::snapshot::{self, Header, Instant, Record, Slice};
-use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -39,18 +39,6 @@ pub struct Store {
     /// Held, and so locked, as long as the process lives.
     _lock: File,
 }
-
-/// Why a folder cannot be used: one line.
-#[derive(Debug)]
-pub struct StoreError(String);
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for StoreError {}
 
 /// What was found in a folder.
 #[derive(Default)]
@@ -101,7 +89,7 @@ pub struct Written {
 
 impl Store {
     /// Takes the folder, if snapshots are wanted; makes it if it is not there.
-    pub fn open(settings: &BackupSettings) -> Result<Option<Store>, StoreError> {
+    pub fn open(settings: &BackupSettings) -> Result<Option<Store>, StartError> {
         let Some((folder, old_file)) = settings.paths() else { return Ok(None) };
         let lock = take(&folder)?;
         let files = files(&folder).map_err(|error| refused(&folder, "read", &error))?;
@@ -147,7 +135,7 @@ impl Store {
 }
 
 /// Makes the folder if need be, and locks it for this process.
-fn take(folder: &Path) -> Result<File, StoreError> {
+fn take(folder: &Path) -> Result<File, StartError> {
     let made = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder);
     made.map_err(|error| refused(folder, "make the folder", &error))?;
     let mut options = OpenOptions::new();
@@ -155,7 +143,7 @@ fn take(folder: &Path) -> Result<File, StoreError> {
     let lock = lock.map_err(|error| refused(folder, "write to", &error))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
-        Err(fs::TryLockError::WouldBlock) => Err(StoreError(format!(
+        Err(fs::TryLockError::WouldBlock) => Err(StartError::new(format!(
             "another process keeps its rooms in {}; stop it or set another BACKUP_DIR",
             folder.display()
         ))),
@@ -163,8 +151,8 @@ fn take(folder: &Path) -> Result<File, StoreError> {
     }
 }
 
-fn refused(folder: &Path, what: &str, error: &io::Error) -> StoreError {
-    StoreError(format!(
+fn refused(folder: &Path, what: &str, error: &io::Error) -> StartError {
+    StartError::new(format!(
         "cannot {what} {}: {error}; BACKUP_DIR must be a folder that this user may write to",
         folder.display()
     ))

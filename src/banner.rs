@@ -123,7 +123,7 @@ mod tests {
               backend     io_uring, Linux 6.18.0
               app         rooms, commanded by their members
               environment development
-              connections at most 199872 (by RLIMIT_NOFILE)
+              connections at most 199808 (by RLIMIT_NOFILE)
               origins     warning: every web page may connect; --allowed-origins names those that may
               admin       off: 127.0.0.1:9600 is taken
               rooms       not kept when it ends; BACKUP_DIR names a folder for them

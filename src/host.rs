@@ -3,12 +3,14 @@
 //! Reading touches the world and has no opinion; [`advice`] has the opinions and is tested with hosts that
 //! do not exist. Nothing is changed but this process's own descriptor limit.
 
+use crate::admin;
 use crate::config::Config;
 use std::io;
 
 /// Descriptors a server needs besides its connections: listeners, rings, doorbells, files; for each core.
 const RESERVED_PER_CORE: u64 = 16;
-const RESERVED: u64 = 64;
+/// Those of no core, and the admin port's.
+const RESERVED: u64 = 64 + admin::CONNECTIONS_MAX as u64;
 
 /// A host is well set up for this many connections a process or more.
 const CONNECTIONS_WISHED: u64 = 100_000;
@@ -199,8 +201,8 @@ mod tests {
             ..host()
         };
         expect_test::expect![[r"
-            RLIMIT_NOFILE 1024 allows 896 connections: `ulimit -Hn 100128`, systemd: LimitNOFILE=100128
-            RLIMIT_NOFILE is capped by the kernel: `sysctl -w fs.nr_open=100128`
+            RLIMIT_NOFILE 1024 allows 832 connections: `ulimit -Hn 100192`, systemd: LimitNOFILE=100192
+            RLIMIT_NOFILE is capped by the kernel: `sysctl -w fs.nr_open=100192`
             net.core.somaxconn is 128, too few for a storm of reconnects: `sysctl -w net.core.somaxconn=65535`
             net.ipv4.tcp_max_syn_backlog is 512, too few for a storm of reconnects: `sysctl -w net.ipv4.tcp_max_syn_backlog=65535`
             4 shards share 2 CPUs: `--cores 2` costs less for the same work"]]
@@ -210,8 +212,8 @@ mod tests {
     #[test]
     fn the_limit_on_connections_is_the_set_one_unless_descriptors_allow_fewer() {
         let set = |max| Config { connections_max: max, ..Config::default() };
-        assert_eq!(host().connections_max(&set(None)), 1_048_576 - 128);
+        assert_eq!(host().connections_max(&set(None)), 1_048_576 - 192);
         assert_eq!(host().connections_max(&set(Some(500))), 500);
-        assert_eq!(Host { descriptors_max: 1024, ..host() }.connections_max(&set(Some(5000))), 896);
+        assert_eq!(Host { descriptors_max: 1024, ..host() }.connections_max(&set(Some(5000))), 832);
     }
 }

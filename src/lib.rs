@@ -22,5 +22,6 @@ pub mod mesh;
 pub mod published;
 pub mod ring;
 pub mod server;
+pub mod start_error;
 pub mod supervisor;
 pub mod turn;

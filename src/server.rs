@@ -13,13 +13,13 @@ use crate::life::{self, Plan, ShardEnd};
 use crate::listener;
 use crate::mesh::{Doorbell, Mesh};
 use crate::published::{Figures, Published};
+use crate::start_error::StartError;
 use crate::turn::{Command, Station};
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use engine::snapshot::Slice;
 use engine::{CoreId, Seed, Settings};
 use futures_channel::oneshot;
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
-use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -104,25 +104,6 @@ pub enum Notice {
 /// How a notice leaves a shard's thread; it must not block.
 pub type Notify = Arc<dyn Fn(Notice) + Send + Sync>;
 
-/// Why a server did not start: one line for the operator.
-#[derive(Debug)]
-pub struct StartError(String);
-
-impl StartError {
-    /// One line, with the remedy.
-    pub fn new(line: String) -> StartError {
-        StartError(line)
-    }
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for StartError {}
-
 /// A server's sockets, before anyone accepts on them.
 pub struct Listeners {
     /// The port of all cores.
@@ -177,7 +158,7 @@ pub fn start(
     let cores = config.cores;
     let Listeners { port, core_ports, sockets } = listeners;
     let (meshes, doorbells) = Mesh::new(cores as u16, config.ring.batches_per_link)
-        .map_err(|error| StartError(format!("cannot make the mesh's doorbells: {error}")))?;
+        .map_err(|error| StartError::new(format!("cannot make the mesh's doorbells: {error}")))?;
     let seed = draw_seed()?;
     let admission = Admission::new(connections_max, config.address_connections_max, seed);
     let cpus = cpus()?;
@@ -219,7 +200,7 @@ pub fn start(
             .io_memory(EXECUTOR_IO_MEMORY_BYTES)
             .ring_depth(EXECUTOR_RING_ENTRIES)
             .spawn(move || async move { life::live(&plan, station, restored) })
-            .map_err(|error| StartError(format!("cannot start the executor of core {core}: {error}")))?;
+            .map_err(|error| StartError::new(format!("cannot start the executor of core {core}: {error}")))?;
         let cpu = cpus[core % cpus.len()].id;
         shards.push(RunningShard { cpu, commands, published, executor });
     }
@@ -234,7 +215,7 @@ pub fn start(
         };
         // Nobody waits for those that have started: the process is about to end.
         running.end();
-        return Err(StartError(fault.unwrap_or_default()));
+        return Err(StartError::new(fault.unwrap_or_default()));
     }
     Ok(running)
 }
@@ -339,7 +320,7 @@ impl Running {
 
 fn listen(config: &Config, port: u16, count: usize) -> Result<(Vec<OwnedFd>, u16), StartError> {
     listener::listen(config.host, port, count, config.tcp)
-        .map_err(|error| StartError(remedy::listen(port, &error)))
+        .map_err(|error| StartError::new(remedy::listen(port, &error)))
 }
 
 /// With `port_per_core`, core i listens on port + i too; core 0 has the common port.
@@ -356,7 +337,9 @@ fn listen_per_core(
         // Beside a port that the kernel chose, the next ones may be taken: the kernel chooses them too.
         let wanted = if config.port == 0 { 0 } else { port.checked_add(core as u16).unwrap_or(0) };
         if wanted == 0 && config.port != 0 {
-            return Err(StartError(format!("port {port} + {core} is past 65535; choose a lower --port")));
+            return Err(StartError::new(format!(
+                "port {port} + {core} is past 65535; choose a lower --port"
+            )));
         }
         let (sockets, bound) = listen(config, wanted, 1)?;
         own.extend(sockets);
@@ -366,7 +349,7 @@ fn listen_per_core(
 }
 
 fn draw_seed() -> Result<Seed, StartError> {
-    let refused = |error| StartError(format!("cannot draw the key of the hashes: {error}"));
+    let refused = |error| StartError::new(format!("cannot draw the key of the hashes: {error}"));
     Ok(Seed(getrandom::u64().map_err(refused)?, getrandom::u64().map_err(refused)?))
 }
 
@@ -374,7 +357,7 @@ fn draw_seed() -> Result<Seed, StartError> {
 fn cpus() -> Result<Vec<core_affinity::CoreId>, StartError> {
     let cpus = core_affinity::get_core_ids().unwrap_or_default();
     if cpus.is_empty() {
-        return Err(StartError("cannot read which CPUs this process may use".to_owned()));
+        return Err(StartError::new("cannot read which CPUs this process may use".to_owned()));
     }
     Ok(cpus)
 }

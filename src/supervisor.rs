@@ -6,7 +6,8 @@
 use crate::config::Config;
 use crate::control::EXIT_SOFTWARE;
 use crate::life::Faults;
-use crate::server::{Listeners, StartError};
+use crate::server::Listeners;
+use crate::start_error::StartError;
 use rustix::io::FdFlags;
 use rustix::process::{Pid, Signal, getppid, kill_process};
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};

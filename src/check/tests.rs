@@ -46,7 +46,7 @@ fn a_host_on_which_nothing_is_wrong() {
         ok    kernel         Linux 6.18.5-amd64
         ok    io_uring       has all that is used
         ok    locked memory  RLIMIT_MEMLOCK 8192 KiB
-        ok    descriptors    RLIMIT_NOFILE 1048576 allows 1048480 connections
+        ok    descriptors    RLIMIT_NOFILE 1048576 allows 1048416 connections
         ok    port           6001 is free
         ok    admin port     http://127.0.0.1:9600
         ok    folder         rooms are not kept; BACKUP_DIR names a folder for them
@@ -114,7 +114,7 @@ fn too_little_locked_memory() {
 fn too_few_descriptors() {
     let facts = Facts { host: Host { descriptors_max: 1024, ..host() }, ..facts() };
     let config = Config { connections_max: Some(10_000), ..config() };
-    expect!["descriptors: RLIMIT_NOFILE 1024 allows about 928 connections, 10000 are asked for; systemd: LimitNOFILE=10096"].assert_eq(&failure(&facts, &config));
+    expect!["descriptors: RLIMIT_NOFILE 1024 allows about 864 connections, 10000 are asked for; systemd: LimitNOFILE=10160"].assert_eq(&failure(&facts, &config));
 }
 
 /// The real thing from here on.
