@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # What a server survives, at the sizes that the tests are too short for: 200 kills at random moments under load, a
-# standstill of 30 s, a full disk. About a minute and a half; the full disk needs root (a small tmpfs), and is skipped without.
+# standstill of 30 s, a kill with 100,000 rooms, a full disk. About a minute and a half; the full disk needs root (a small
+# tmpfs), and is skipped without.
 #   scripts/chaos.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/upgrades.sh
 
 echo "== 200 kills at random moments, with snapshots each 10 ms: none that cannot be loaded"
 KILLS=200 cargo test --quiet -p downbeat --test life no_kill_leaves_a_snapshot_that_cannot_be_loaded
@@ -11,21 +13,15 @@ KILLS=200 cargo test --quiet -p downbeat --test life no_kill_leaves_a_snapshot_t
 echo "== stopped for 30 s: everyone is still there"
 STOPPED_S=30 cargo test --quiet -p downbeat --test life a_server_that_stood_still_goes_on_with_everyone
 
-echo "== a full disk: service goes on, said once; with room again the rooms are kept"
 cargo build --release --quiet --bins -p downbeat -p loadgen
 work=$(mktemp -d)
 server=
 finish() {
-  [[ -z $server ]] || kill "$server" 2> /dev/null || true
+  [[ -z $server ]] || { kill "$server" && wait "$server"; } 2> /dev/null || true
   umount "$work/rooms" 2> /dev/null || true
   rm -rf "$work"
 }
 trap finish EXIT
-mkdir "$work/rooms"
-if ! mount -t tmpfs -o size=64k,mode=0700 downbeat-chaos "$work/rooms" 2> /dev/null; then
-  echo "skipped: no tmpfs can be mounted here"
-  exit 0
-fi
 await() { # await SECONDS FILE TEXT
   local tries=$(($1 * 20))
   until grep -q "$3" "$2"; do
@@ -34,13 +30,57 @@ await() { # await SECONDS FILE TEXT
     sleep 0.05
   done
 }
+port_of() { awk '$1 == "port" {print $2}' "$1"; }
+
+echo "== a server that is supervised and killed with 100,000 rooms: all of them again, and soon"
+mkdir -m 700 "$work/many"
+awk -v now="$(date +%s%3N)" 'BEGIN {
+  printf "{\"generatedAt\": %s, \"rooms\": [", now
+  for (room = 1; room <= 100000; room++)
+    printf "%s{\"roomCode\": \"R%d\", \"hostUserId\": \"u\", \"audioUrl\": \"https://cdn.example/%d.mp3\", \"duration\": 187.5}",
+      room == 1 ? "" : ", ", room, room
+  print "]}"
+}' > "$work/many/state-backup.json"
+target/release/downbeat --port 0 --host 127.0.0.1 --cores 2 --admin off --supervised --backup-dir "$work/many" \
+  --backup-interval-ms 200 > "$work/banner" 2> "$work/log" &
+server=$!
+await 10 "$work/banner" '  host '
+port=$(port_of "$work/banner")
+until compgen -G "$work/many/*.snapshot" > /dev/null; do sleep 0.05; done
+for kill in 1 2 3; do
+  sleep 1
+  child=$(pgrep -P "$server") || { echo "chaos: the supervisor has no server"; cat "$work/log"; exit 1; }
+  began=$(date +%s%N)
+  kill -KILL "$child"
+  until upgrades 2> /dev/null; do
+    [[ $(($(date +%s%N) - began)) -lt 5000000000 ]] || { echo "chaos: it does not answer"; cat "$work/log"; exit 1; }
+  done
+  echo "kill $kill: answers again after $((($(date +%s%N) - began) / 1000000)) ms"
+  # Once from the old server's file, and once for each kill.
+  for _ in $(seq 100); do
+    [[ $(grep -c '"rooms":100000' "$work/log") != $((kill + 1)) ]] || continue 2
+    sleep 0.05
+  done
+  echo "chaos: not all rooms are restored"
+  cat "$work/log"
+  exit 1
+done
+kill "$server"
+wait "$server"
+server=
+
+echo "== a full disk: service goes on, said once; with room again the rooms are kept"
+mkdir "$work/rooms"
+if ! mount -t tmpfs -o size=64k,mode=0700 downbeat-chaos "$work/rooms" 2> /dev/null; then
+  echo "skipped: no tmpfs can be mounted here"
+  exit 0
+fi
 target/release/downbeat --port 0 --host 127.0.0.1 --cores 1 --admin off --backup-dir "$work/rooms" \
   --backup-interval-ms 100 > "$work/banner" 2> "$work/log" &
 server=$!
 await 10 "$work/banner" '  host '
-port=$(awk '$1 == "port" {print $2}' "$work/banner")
 head -c 1m /dev/zero > "$work/rooms/filler" 2> /dev/null || true
-target/release/loadgen run rooms "ws://127.0.0.1:$port" -c 200 --room-size 20 --click-every 1s -d 3s > "$work/load" ||
+target/release/loadgen run rooms "ws://127.0.0.1:$(port_of "$work/banner")" -c 200 --room-size 20 --click-every 1s -d 3s > "$work/load" ||
   [[ $? == 3 ]] || { cat "$work/load"; exit 1; }
 await 5 "$work/log" 'rooms cannot be kept: No space left on device'
 [[ $(grep -c 'rooms cannot be kept' "$work/log") == 1 ]]
