@@ -5,9 +5,9 @@
 //! what the [`crate::model`] of its room expects, told the same events in the order of the room's home.
 //! A world goes through chaos, calm, a check that all have converged, an end, and a check that nothing is left.
 //!
-//! The pieces: `setup` (what a seed decides), `turn` and `mesh` (driver and cores), `kernel` (sockets), `keeping` and
-//! `lives` (what is kept of rooms, and shards that fail), `restart` (all of them at once), `client` and `people` (who is at the other end), `judge` and
-//! `hearing` (what must be heard), `invariants`.
+//! The pieces: `setup` (what a seed decides), `turn` and `mesh` (driver and cores), `kernel` (sockets), `keeping` (what is
+//! kept of rooms), `lives` and `restart` (one shard fails, or all of them), `client` and `people` (who is at the other
+//! end), `judge` and `hearing` (what must be heard), `invariants`.
 
 mod client;
 mod ends;
