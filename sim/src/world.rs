@@ -5,9 +5,9 @@
 //! what the [`crate::model`] of its room expects, told the same events in the order of the room's home.
 //! A world goes through chaos, calm, a check that all have converged, an end, and a check that nothing is left.
 //!
-//! The pieces: `setup` (what a seed decides), `turn` and `mesh` (driver and cores), `kernel` (sockets), `keeping` and
-//! `lives` (what is kept of rooms, and shards that fail), `restart` (all of them at once), `client` and `people` (who is at the other end), `judge` and
-//! `hearing` (what must be heard), `invariants`.
+//! The pieces: `setup` (what a seed decides), `turn` and `mesh` (driver and cores), `kernel` (sockets), `keeping` (what is
+//! kept of rooms), `lives` and `restart` (one shard fails, or all of them), `client` and `people` (who is at the other
+//! end), `judge` and `hearing` (what must be heard), `invariants`.
 
 mod client;
 mod ends;
@@ -35,7 +35,7 @@ pub use trace::Trace;
 use crate::generate::dice::Dice;
 use crate::model::{Client, Clock};
 use engine::room::VACANT_US;
-use engine::{App, ConnectionId, CoreId, Now, Settings, Shard};
+use engine::{ConnectionId, Now, Shard};
 use judge::Judge;
 use keeping::{Boot, Keeper, Keeping};
 use lives::{Doom, Life};
@@ -194,7 +194,7 @@ impl<'t> World<'t> {
         let mut fate = Dice::new(!seed);
         let setup = Setup::new(&mut dice, &mut fate);
         let core = |core| Core {
-            shard: new_shard(&setup, core),
+            shard: lives::new_shard(&setup, core),
             slots: Vec::new(),
             completions: VecDeque::new(),
             states_due: Vec::new(),
@@ -230,10 +230,6 @@ impl<'t> World<'t> {
             fate,
             trace,
         }
-    }
-
-    fn new_shard(&self, core: u16) -> Shard {
-        new_shard(&self.setup, core)
     }
 
     /// From the beginning to the end.
@@ -393,36 +389,4 @@ impl<'t> World<'t> {
         let socket = &self.sockets[client as usize];
         socket.connection.filter(|_| socket.core == core && socket.place == Place::Open)
     }
-
-    /// Counts that a shard keeps itself.
-    fn count_shard(&mut self, core: u16) {
-        let stats = self.cores[usize::from(core)].shard.stats();
-        self.tally.envelopes += stats.envelopes_received;
-        self.tally.mesh_pings_dropped += stats.mesh_pings_dropped;
-        self.tally.mesh_evictions += stats.mesh_evicted;
-        self.tally.outbox_overflows += stats.outboxes_overflowed;
-        self.tally.outboxes_stalled += stats.outboxes_stalled;
-        self.tally.outboxes_shed += stats.outboxes_shed;
-        self.tally.pongs_late += stats.pongs_late;
-        self.tally.states_late += stats.states_late;
-        self.tally.ping_timeouts += stats.pings_unanswered;
-        self.tally.close_timeouts += stats.close_timeouts;
-        self.tally.head_timeouts += stats.head_timeouts;
-    }
-}
-
-fn new_shard(setup: &Setup, core: u16) -> Shard {
-    Shard::new(Settings {
-        core: CoreId(core),
-        cores: setup.cores,
-        app: App::Rooms,
-        authz: match setup.authz {
-            crate::model::Authz::Member => engine::Authz::Member,
-            crate::model::Authz::Host => engine::Authz::Host,
-            crate::model::Authz::Off => engine::Authz::Off,
-        },
-        limits: setup.limits.clone(),
-        seed: setup.key,
-        page: None,
-    })
 }

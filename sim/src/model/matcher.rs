@@ -6,6 +6,7 @@
 use super::Client;
 use super::frames::ws_id;
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 /// What a hole begins with. Only `wsId` and `checkId` have them.
 pub const HOLE: char = '\u{1}';
@@ -34,7 +35,7 @@ pub struct Matcher {
     time_tolerance_ms: f64,
     bound: Vec<(String, String)>,
     /// Holes whose names may be another's as well.
-    gone: Vec<String>,
+    gone: BTreeSet<String>,
     /// Bound since the last [`Matcher::take_bound_checks`].
     fresh_checks: Vec<(String, String)>,
 }
@@ -42,7 +43,7 @@ pub struct Matcher {
 impl Matcher {
     /// Nothing is bound. Times may differ by as many ms: 0 where both sides are told the same time.
     pub fn new(time_tolerance_ms: f64) -> Matcher {
-        Matcher { time_tolerance_ms, bound: Vec::new(), gone: Vec::new(), fresh_checks: Vec::new() }
+        Matcher { time_tolerance_ms, bound: Vec::new(), gone: BTreeSet::new(), fresh_checks: Vec::new() }
     }
 
     /// Compares; the error says what differs.
@@ -64,8 +65,7 @@ impl Matcher {
 
     /// A client's shard has failed, and has forgotten whose its `wsId` was: the next may get it.
     pub fn let_go(&mut self, client: Client) {
-        let hole = ws_id(client).as_str().map(str::to_owned);
-        self.gone.extend(hole.filter(|hole| !self.gone.contains(hole)));
+        self.gone.extend(ws_id(client).as_str().map(str::to_owned));
     }
 
     fn compare(&mut self, expected: &Map<String, Value>, actual: &Map<String, Value>) -> Result<(), String> {
@@ -99,7 +99,7 @@ impl Matcher {
         if let Some((_, known)) = self.bound.iter().find(|(it, _)| it == hole) {
             return Ok(known == name);
         }
-        let is_gone = |hole: &str| self.gone.iter().any(|gone| gone == hole);
+        let is_gone = |hole: &str| self.gone.contains(hole);
         if !is_gone(hole) && self.bound.iter().any(|(it, taken)| taken == name && !is_gone(it)) {
             return Err(format!("{field} {name:?} is another's"));
         }

@@ -71,10 +71,10 @@ pub(super) struct Hearing {
     pub(super) segments: VecDeque<Segment>,
     /// Answers given by the core of the socket.
     pub(super) own: VecDeque<Value>,
-    /// Answers to a stranger's questions, by room.
-    pub(super) aside: BTreeMap<String, VecDeque<Value>>,
-    /// Those that the room's home may have taken with it.
-    pub(super) aside_cut: BTreeMap<String, VecDeque<Value>>,
+    /// Answers of other cores to a stranger's questions, by core and room.
+    pub(super) aside: BTreeMap<(u16, String), VecDeque<Value>>,
+    /// Those that a core may have taken with it when its shard failed.
+    pub(super) aside_cut: BTreeMap<(u16, String), VecDeque<Value>>,
     /// Payloads of pongs.
     pub(super) pongs: VecDeque<Vec<u8>>,
     /// Codes of a close frame that it may get.
@@ -122,10 +122,10 @@ impl Hearing {
         self.segments.iter_mut().for_each(over);
     }
 
-    /// The home of a room that it has asked as a stranger has failed: what it has answered may have left, or not.
-    pub(super) fn cut_aside(&mut self, room_code: &str) {
-        if let Some(queue) = self.aside.remove(room_code) {
-            self.aside_cut.entry(room_code.to_owned()).or_default().extend(queue);
+    /// A shard that it has asked as a stranger has failed: what that has answered may have left, or not.
+    pub(super) fn cut_aside(&mut self, core: u16) {
+        for (of, queue) in self.aside.extract_if(.., |(of, _), _| *of == core) {
+            self.aside_cut.entry(of).or_default().extend(queue);
         }
     }
 
@@ -177,19 +177,18 @@ impl Hearing {
                 break;
             }
         }
-        for (room_code, queue) in &mut self.aside {
+        for (of, queue) in &mut self.aside {
             if let Some(expected) = queue.front()
-                && judge.compare(room_code, &Item::Frame(expected.clone()), text, false).is_ok()
+                && judge.compare(&of.1, &Item::Frame(expected.clone()), text, false).is_ok()
             {
                 queue.pop_front();
-                self.aside_cut.remove(room_code);
+                self.aside_cut.remove(of);
                 return Ok(0);
             }
         }
-        for (room_code, queue) in &mut self.aside_cut {
-            let is_it = |expected: &Value| {
-                judge.compare(room_code, &Item::Frame(expected.clone()), text, false).is_ok()
-            };
+        for (of, queue) in &mut self.aside_cut {
+            let is_it =
+                |expected: &Value| judge.compare(&of.1, &Item::Frame(expected.clone()), text, false).is_ok();
             if let Some(place) = queue.iter().position(is_it) {
                 queue.drain(..=place);
                 return Ok(0);

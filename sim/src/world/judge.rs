@@ -27,6 +27,8 @@ pub(super) struct Judge {
     authz: Authz,
     cores: u16,
     key: Seed,
+    /// Clients of shards that have failed since, whose names others may have by now.
+    gone: BTreeSet<Client>,
 }
 
 #[derive(Debug)]
@@ -76,6 +78,7 @@ impl Judge {
             authz,
             cores,
             key,
+            gone: BTreeSet::new(),
         }
     }
 
@@ -122,8 +125,11 @@ impl Judge {
             expected.clear();
         }
         let socket = &mut sockets[client as usize];
+        let frames = expected.iter().map(|expected| expected.frame.clone());
         if room_code == LOBBY && socket.core == core {
-            socket.hearing.own.extend(expected.into_iter().map(|expected| expected.frame));
+            socket.hearing.own.extend(frames);
+        } else if room_code == LOBBY {
+            socket.hearing.aside.entry((core, room_code)).or_default().extend(frames);
         } else {
             self.expect(&room_code, expected, sockets);
         }
@@ -141,7 +147,11 @@ impl Judge {
     ) {
         let Some(room_code) = text.room_code.clone() else { return };
         let home = self.home(&room_code);
-        let room = self.rooms.entry(room_code.clone()).or_insert_with(|| RoomJudge::new(self.authz, home));
+        let room = self.rooms.entry(room_code.clone()).or_insert_with(|| {
+            let mut room = RoomJudge::new(self.authz, home);
+            self.gone.iter().for_each(|client| room.matcher.let_go(*client));
+            room
+        });
         if room.model.room_of(client).is_none() {
             room.tickets.insert(client, ticket);
         }
@@ -176,10 +186,12 @@ impl Judge {
 
     /// A core's shard has failed: its rooms are what was kept, and their members elsewhere hear no more of them for now.
     pub(super) fn begin_anew(&mut self, core: u16, kept: &[Kept], at: Clock, sockets: &mut [Socket]) {
+        sockets.iter_mut().for_each(|socket| socket.hearing.cut_aside(core));
+        let gone = sockets.iter().filter(|socket| socket.core == core && socket.place == Place::Released);
+        let gone: Vec<Client> = gone.map(|socket| socket.client).collect();
         for (room_code, room) in &mut self.rooms {
             // Slots are used anew, and so are the names that are made of them.
-            let gone = sockets.iter().filter(|socket| socket.core == core && socket.place == Place::Released);
-            gone.for_each(|socket| room.matcher.let_go(socket.client));
+            gone.iter().for_each(|client| room.matcher.let_go(*client));
             if room.home != core {
                 continue;
             }
@@ -191,12 +203,12 @@ impl Judge {
                 }
             }
             room.tickets.clear();
-            sockets.iter_mut().for_each(|socket| socket.hearing.cut_aside(room_code));
             room.known.clear();
             room.played_us = None;
             let kept: Vec<Kept> = kept.iter().filter(|kept| kept.code == *room_code).cloned().collect();
             room.model.restore(&kept, at);
         }
+        self.gone.extend(gone);
     }
 
     /// The next process has another key, and so rooms have other homes.
@@ -307,7 +319,10 @@ impl Judge {
             match stay.and_then(|ticket| hearing.segment(ticket)) {
                 Some(segment) => segment.push(Item::Frame(frame)),
                 None if is_member => {}
-                None => hearing.aside.entry(room_code.to_owned()).or_default().push_back(frame),
+                None => {
+                    let of = (room.home, room_code.to_owned());
+                    hearing.aside.entry(of).or_default().push_back(frame)
+                }
             }
         }
     }

@@ -23,11 +23,11 @@ pub(super) struct Handed {
     pub(super) rooms: Vec<KeptRoom>,
 }
 
-/// One of the machine's.
+/// A time that the machine is up.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Boot {
     pub(super) id: [u8; 16],
-    /// On the master clock, which goes on over it.
+    /// By the master clock, which does not begin with it.
     pub(super) began_us: i64,
 }
 
@@ -234,7 +234,7 @@ impl World<'_> {
         let header = Header { generation: self.keeper.generation, written: self.instant() };
         let slices: Vec<&Slice> = handed.iter().map(|handed| &handed.slice).collect();
         let mut bytes = snapshot::encode(&header, &slices);
-        // The file before it is what it is worth nothing without, so no two are damaged one after the other.
+        // Two in a row might leave none that is sound, and no server makes up for that.
         let is_damaged = self.fate.one_in(4) && self.keeper.files.back().is_some_and(|file| !file.is_damaged);
         if is_damaged {
             self.tally.snapshots_damaged += 1;

@@ -9,9 +9,16 @@
 
 use super::said::{Kind, Text};
 use super::socket::{End, Place};
-use super::{Completion, Core, Event, Kept, World, note};
-use crate::model::Client;
-use engine::{CoreId, Envelope};
+use super::{Completion, Core, Event, Kept, Setup, Socket, World, note};
+use crate::model::{Authz, Client};
+use engine::{App, CoreId, Envelope, Settings, Shard};
+
+/// Whose connections a core's are, as another knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Life {
+    pub(super) core: u16,
+    pub(super) number: u32,
+}
 
 /// Where in its turn a shard fails.
 #[derive(Clone, Copy, Debug)]
@@ -69,13 +76,14 @@ impl World<'_> {
     /// A shard fails and begins anew.
     pub(super) fn fail(&mut self, core: u16) -> Kept {
         note!(self, "core {core} fails");
+        self.check_kept()?;
         self.tally.respawns += 1;
         self.count_shard(core);
         self.lose_sockets(core);
         let rooms = self.cores[usize::from(core)].keeping.handed.rooms.clone();
         self.tally.rooms_restored += rooms.len() as u64;
         self.judge.begin_anew(core, &rooms, self.clock(), &mut self.sockets);
-        let shard = self.new_shard(core);
+        let shard = new_shard(&self.setup, core);
         let now = self.now;
         let here = &mut self.cores[usize::from(core)];
         here.next_life(shard);
@@ -89,7 +97,7 @@ impl World<'_> {
 
     /// A core's sockets are reset, and those that it was about to hand to others.
     pub(super) fn lose_sockets(&mut self, core: u16) {
-        let is_lost = |socket: &&super::Socket| socket.core == core && socket.connection.is_some();
+        let is_lost = |socket: &&Socket| socket.core == core && socket.connection.is_some();
         let mut lost: Vec<Client> = self.sockets.iter().filter(is_lost).map(|socket| socket.client).collect();
         for to in (0..self.setup.cores).filter(|to| *to != core) {
             lost.extend(self.channel(core, to).forget_waiting());
@@ -142,11 +150,23 @@ impl World<'_> {
             hearing.travelling.entry(peer).or_default().push_back(Text { kind, ..join });
         }
     }
+
+    /// The life of a core.
+    pub(super) fn life(&self, core: u16) -> Life {
+        Life { core, number: self.cores[usize::from(core)].life }
+    }
+
+    /// The newest life of a core that another has heard of.
+    pub(super) fn life_known(&self, core: u16, of: CoreId) -> Life {
+        let here = &self.cores[usize::from(core)];
+        let number = if of.0 == core { here.life } else { here.lives_known[usize::from(of.0)] };
+        Life { core: of.0, number }
+    }
 }
 
 impl Core {
     /// What outlives a shard stays: what was accepted and not seen, and what was handed over.
-    pub(super) fn next_life(&mut self, shard: engine::Shard) {
+    pub(super) fn next_life(&mut self, shard: Shard) {
         self.shard = shard;
         self.life += 1;
         self.unheard.fill(true);
@@ -159,23 +179,19 @@ impl Core {
     }
 }
 
-/// Whose connections a core's are, as another knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Life {
-    pub(super) core: u16,
-    pub(super) number: u32,
-}
-
-impl World<'_> {
-    /// The life of a core.
-    pub(super) fn life(&self, core: u16) -> Life {
-        Life { core, number: self.cores[usize::from(core)].life }
-    }
-
-    /// The newest life of a core that another has heard of.
-    pub(super) fn life_known(&self, core: u16, of: CoreId) -> Life {
-        let here = &self.cores[usize::from(core)];
-        let number = if of.0 == core { here.life } else { here.lives_known[usize::from(of.0)] };
-        Life { core: of.0, number }
-    }
+/// A shard of this world that has just begun.
+pub(super) fn new_shard(setup: &Setup, core: u16) -> Shard {
+    Shard::new(Settings {
+        core: CoreId(core),
+        cores: setup.cores,
+        app: App::Rooms,
+        authz: match setup.authz {
+            Authz::Member => engine::Authz::Member,
+            Authz::Host => engine::Authz::Host,
+            Authz::Off => engine::Authz::Off,
+        },
+        limits: setup.limits.clone(),
+        seed: setup.key,
+        page: None,
+    })
 }

@@ -4,20 +4,22 @@
 //! then only the calendar tells for how long there was no server, which may have been set meanwhile.
 
 use super::keeping::{self, Boot, Handed, Keeping, Loaded};
-use super::{Channel, Completion, Event, Kept, World, note};
+use super::lives::new_shard;
+use super::{Channel, Completion, Core, Event, Kept, World, note};
 use crate::model::{Client, Kept as Room};
 use engine::snapshot::{self, Instant};
 use engine::{Seed, Shard};
 
 /// The next process begins within this.
 const DOWNTIME_US_MAX: i64 = 3_000_000;
-/// What played so long ago does not play on.
+/// A calendar that is ahead by this: what played before does not play on.
 const LONG_US: i64 = 25 * 3_600_000_000;
 
 impl World<'_> {
     /// All shards are gone, and all sockets that any of them had accepted.
     pub(super) fn kill(&mut self) -> Kept {
         let Some(lives) = self.setup.lives.clone().filter(|_| self.is_chaos) else { return Ok(()) };
+        self.check_kept()?;
         self.tally.restarts += 1;
         let begins_us = self.now.master_us + self.fate.within(50_000..=DOWNTIME_US_MAX);
         note!(self, "the process is killed; the next begins at {begins_us}");
@@ -27,7 +29,7 @@ impl World<'_> {
         self.keeper.next_process();
         for core in 0..self.setup.cores {
             self.count_shard(core);
-            let shard = self.new_shard(core);
+            let shard = new_shard(&self.setup, core);
             self.cores[usize::from(core)].next_process(shard, begins_us + 1);
             self.judge.begin_anew(core, &[], self.clock(), &mut self.sockets);
             self.turn_at(core, begins_us + 1);
@@ -113,7 +115,7 @@ impl World<'_> {
     }
 }
 
-impl super::Core {
+impl Core {
     /// Nothing of a shard outlives its process.
     fn next_process(&mut self, shard: Shard, begins_us: i64) {
         self.next_life(shard);

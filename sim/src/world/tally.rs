@@ -1,5 +1,7 @@
 //! How often each thing happened, so that nobody takes a fault for tested that never struck.
 
+use super::World;
+
 macro_rules! counts {
     ($($(#[$comment:meta])* $name:ident,)*) => {
         /// What happened in a world, or in many.
@@ -171,4 +173,22 @@ counts! {
     drains,
     /// Drains that had to be abandoned.
     abandoned,
+}
+
+impl World<'_> {
+    /// Counts that a shard keeps itself.
+    pub(super) fn count_shard(&mut self, core: u16) {
+        let stats = self.cores[usize::from(core)].shard.stats();
+        self.tally.envelopes += stats.envelopes_received;
+        self.tally.mesh_pings_dropped += stats.mesh_pings_dropped;
+        self.tally.mesh_evictions += stats.mesh_evicted;
+        self.tally.outbox_overflows += stats.outboxes_overflowed;
+        self.tally.outboxes_stalled += stats.outboxes_stalled;
+        self.tally.outboxes_shed += stats.outboxes_shed;
+        self.tally.pongs_late += stats.pongs_late;
+        self.tally.states_late += stats.states_late;
+        self.tally.ping_timeouts += stats.pings_unanswered;
+        self.tally.close_timeouts += stats.close_timeouts;
+        self.tally.head_timeouts += stats.head_timeouts;
+    }
 }

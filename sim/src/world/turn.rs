@@ -61,7 +61,7 @@ impl<'t> World<'t> {
         }
         self.tally.turns += 1;
         let life = self.life(core);
-        for (number, stage) in World::<'_>::STAGES.into_iter().enumerate() {
+        for (number, stage) in Self::STAGES.into_iter().enumerate() {
             if self.fails_before(core, number) {
                 return self.fail(core);
             }
