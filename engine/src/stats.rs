@@ -109,6 +109,8 @@ counters! {
     close_timeouts,
     /// device_ready frames that large rooms did without.
     device_ready_coalesced,
+    /// Rooms whose news of who came or went waited for another turn, each turn counted.
+    news_put_off,
     /// Answers to another handshake than the pending one.
     stale_readiness,
     /// Envelopes that went to peers.

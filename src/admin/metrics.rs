@@ -66,13 +66,14 @@ pub const REFUSALS: [(&str, &str, Count); 31] = [
 ];
 
 /// What each core counts.
-const COUNTERS: [(&str, &str, Count); 23] = [
+const COUNTERS: [(&str, &str, Count); 24] = [
     ("accepted", "Connections accepted", |it| it.engine.accepted),
     ("upgraded", "Connections answered with 101", |it| it.engine.upgraded),
     ("handed_away", "Connections given to the core of their room before the 101", |it| it.engine.handed_away),
     ("handed_in", "Connections taken from other cores before the 101", |it| it.engine.handed_in),
     ("messages", "Messages received, text and binary", |it| it.engine.messages_received),
     ("deliveries", "Frames for members of a room, each member's counted", |it| it.engine.deliveries),
+    ("news_put_off", "Turns that a room's news of who came or went had to wait", |it| it.engine.news_put_off),
     ("answers", "Frames for one connection", |it| it.engine.frames_queued),
     ("received_bytes", "Bytes received", |it| it.driver.received_bytes),
     ("sent_bytes", "Bytes that the kernel took to send", |it| it.driver.sent_bytes),

@@ -118,6 +118,7 @@ impl Shard {
                 break;
             }
         }
+        self.stats.news_put_off += self.ready.put_off.len() as u64;
     }
 
     fn serve_or_put_off(&mut self, audience: u32) {

@@ -92,7 +92,7 @@ impl Setup {
         let is_mesh_tight = cores > 1 && dice.one_in(3);
         let is_outbox_small = !is_crowd && dice.one_in(3);
         let people = if is_crowd { dice.within(48..=60) } else { dice.within(2..=12) } as usize;
-        Setup {
+        let mut setup = Setup {
             cores,
             authz: *dice.pick(&[Authz::Member, Authz::Member, Authz::Member, Authz::Host, Authz::Off]),
             limits: limits(dice, is_mesh_tight, is_outbox_small),
@@ -109,7 +109,11 @@ impl Setup {
             leaves_at_once: is_crowd || dice.one_in(8),
             network: Network::new(dice, is_mesh_tight, is_outbox_small),
             lives: fate.one_in(3).then(|| Lives::new(fate)),
+        };
+        if fate.one_in(3) {
+            setup.limits.news_sends_max = fate.within(1..=8) as usize;
         }
+        setup
     }
 }
 

@@ -103,6 +103,8 @@ counts! {
     mesh_pings_dropped,
     /// Members evicted because a link was full.
     mesh_evictions,
+    /// Turns that a room's news had to wait.
+    news_put_off,
     /// Turns in which several members of a room went at once.
     departures_at_once,
     /// Outboxes that ran over.
@@ -182,6 +184,7 @@ impl World<'_> {
         self.tally.envelopes += stats.envelopes_received;
         self.tally.mesh_pings_dropped += stats.mesh_pings_dropped;
         self.tally.mesh_evictions += stats.mesh_evicted;
+        self.tally.news_put_off += stats.news_put_off;
         self.tally.outbox_overflows += stats.outboxes_overflowed;
         self.tally.outboxes_stalled += stats.outboxes_stalled;
         self.tally.outboxes_shed += stats.outboxes_shed;
