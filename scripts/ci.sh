@@ -51,7 +51,8 @@ cargo build --release --quiet --bins -p downbeat
 # Autobahn waits more than it works: what is needed next is built meanwhile.
 scripts/autobahn.sh > target/autobahn.log 2>&1 &
 autobahn=$!
-cargo build --release --quiet --bins -p downbeat -p loadgen -p sim
+cargo build --release --quiet --bins -p downbeat -p loadgen
+scripts/sim-build.sh
 scripts/transcripts.sh
 
 step "deploy/: the unit, the seccomp profile with the release binary under it, alerts, dashboard"
@@ -76,11 +77,11 @@ step "the demo player in a browser, against the release binary"
 may_skip "the demo player in a browser" scripts/demo-test.sh
 
 step "generated sessions against the model: in process, then the release binary over sockets"
-target/release/differential --sessions 10000
-target/release/differential --sessions 300 --server target/release/downbeat
+target/sim/release/differential --sessions 10000
+target/sim/release/differential --sessions 300 --server target/release/downbeat
 
 step "2,000 simulated worlds, then the simulator against planted bugs"
-target/release/simulate --seeds 2000
+target/sim/release/simulate --seeds 2000
 scripts/sim-planted.sh
 
 step "load generator: its own tests, then every scenario against the release binary"

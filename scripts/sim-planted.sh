@@ -11,18 +11,14 @@ folder=$PWD/target/planted-sim
 mkdir -p "$folder"
 missed=0
 
-# What is found does not depend on how it was optimized, and three programs are built.
-export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG=0
-
 for name in "${planted[@]}"; do
   git worktree prune
   rm -rf "$folder/tree"
   git worktree add --quiet --force --detach "$folder/tree" HEAD
   git -C "$folder/tree" apply "$PWD/sim/planted/$name.patch"
-  cargo build --release --quiet --manifest-path "$folder/tree/Cargo.toml" --target-dir "$folder/build" \
-    --package sim --bin simulate
+  scripts/sim-build.sh "$folder/tree"
   status=0
-  timeout 60 "$folder/build/release/simulate" --seeds 1000000 > "$folder/$name.log" 2>&1 || status=$?
+  timeout 60 target/sim/release/simulate --seeds 1000000 > "$folder/$name.log" 2>&1 || status=$?
   case $status in
     1) printf '%-20s found: ' "$name"
        awk '/^BROKEN after/ {found = substr($0, 14)} /^seed / {print $1, $2, "after", found}' "$folder/$name.log" ;;
@@ -31,4 +27,6 @@ for name in "${planted[@]}"; do
   esac
   git worktree remove --force "$folder/tree"
 done
+# The programs are the sound ones again.
+scripts/sim-build.sh
 [[ $missed == 0 ]]
