@@ -43,6 +43,8 @@ pub(super) struct Segment {
     pub(super) is_over: bool,
     /// What is left of it need not come.
     pub(super) is_cut: bool,
+    /// The life of the room's home, which is elsewhere, that has let it in.
+    pub(super) let_in: Option<u32>,
     /// Items, the last ones, that have not left the room's home.
     unposted: usize,
 }
@@ -112,6 +114,7 @@ impl Hearing {
             items: VecDeque::new(),
             is_over: false,
             is_cut: false,
+            let_in: None,
             unposted: 0,
         });
     }

@@ -142,7 +142,12 @@ impl World<'_> {
                 continue;
             };
             let is_return = hearing.is_return || hearing.room.is_some();
-            hearing.segments.iter_mut().for_each(|segment| segment.is_over = true);
+            if let Some(segment) = hearing.segments.back_mut() {
+                segment.is_over = true;
+                // The word was for the life before this core's own, and the peer's has let it in by now: what comes of
+                // that is for the join before, and is not heard.
+                segment.is_cut |= segment.let_in.is_some_and(|let_in| let_in >= life);
+            }
             hearing.begin(&room_code);
             hearing.is_return = is_return;
             self.tally.joins_anew += 1;

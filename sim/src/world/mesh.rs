@@ -186,9 +186,11 @@ impl World<'_> {
         match said.filter(|_| is_heard) {
             Some(Said { client, ticket, text }) if text.kind == Kind::Join => {
                 self.judge.join(client, ticket, &text, at, &mut self.sockets);
+                self.note_let_in(core, client, ticket);
             }
             Some(Said { client, ticket, text }) if text.kind == Kind::Return => {
                 self.judge.come_back(client, ticket, &text, at, &mut self.sockets);
+                self.note_let_in(core, client, ticket);
             }
             Some(Said { client, text, .. }) => {
                 let is_start = self.judge.decide(core, client, &text, at, &mut self.sockets, refused);
@@ -197,6 +199,13 @@ impl World<'_> {
             None => {}
         }
         self.after(core)
+    }
+
+    fn note_let_in(&mut self, core: u16, client: Client, ticket: u32) {
+        let life = self.life(core).number;
+        if let Some(segment) = self.socket(client).hearing.segment(ticket) {
+            segment.let_in = Some(life);
+        }
     }
 
     /// Who says what by this envelope, if it carries a client's message.
