@@ -321,7 +321,7 @@ impl Judge {
                 None if is_member => {}
                 None => {
                     let of = (room.home, room_code.to_owned());
-                    hearing.aside.entry(of).or_default().push_back(frame)
+                    hearing.aside.entry(of).or_default().push_back(frame);
                 }
             }
         }
