@@ -16,7 +16,7 @@ mod kept;
 mod matcher;
 mod room;
 
-pub use kept::Kept;
+pub use kept::KeptRoom;
 pub use matcher::{HOLE, Matcher, is_time};
 
 use room::{Member, Room};
@@ -135,12 +135,12 @@ impl Model {
     }
 
     /// What would be kept of each room now.
-    pub fn kept(&self) -> Vec<Kept> {
+    pub fn kept(&self) -> Vec<KeptRoom> {
         self.rooms.iter().filter_map(Room::kept).collect()
     }
 
     /// Nobody is connected any more, and there are these rooms.
-    pub fn restore(&mut self, kept: &[Kept], at: Clock) {
+    pub fn restore(&mut self, kept: &[KeptRoom], at: Clock) {
         self.clients.clear();
         self.rooms = kept.iter().map(|kept| Room::restored(kept, at.master_us)).collect();
     }

@@ -18,7 +18,7 @@ const OVER_US: i64 = 5_000 * MS;
 
 /// One room, as it was.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Kept {
+pub struct KeptRoom {
     /// Its code.
     pub code: String,
     /// Whose word counts where only the host's does.
@@ -33,7 +33,7 @@ pub struct Kept {
     pub paused_us: Option<i64>,
 }
 
-impl Kept {
+impl KeptRoom {
     /// A value that was written as JSON text, as the model has values.
     pub fn value(text: &str) -> Option<Value> {
         json::parse(text).ok()
@@ -41,8 +41,9 @@ impl Kept {
 
     /// The room after a time in which there was no server, if it was `self` at `then_us` on the master clock of the
     /// process before and it is now `now_us` on that of the next.
-    pub fn after(&self, then_us: i64, downtime_us: i64, now_us: i64) -> Kept {
-        let paused_at = |position_us| Kept { start_us: None, paused_us: Some(position_us), ..self.clone() };
+    pub fn after(&self, then_us: i64, downtime_us: i64, now_us: i64) -> KeptRoom {
+        let paused_at =
+            |position_us| KeptRoom { start_us: None, paused_us: Some(position_us), ..self.clone() };
         let (None, Some(start_us)) = (self.paused_us, self.start_us) else {
             return paused_at(self.paused_us.unwrap_or(0).max(0));
         };
@@ -53,16 +54,16 @@ impl Kept {
         match end_us {
             _ if downtime_us > DOWNTIME_US_MAX => paused_at(position_us.max(0)),
             Some(end_us) if position_us + downtime_us > end_us + OVER_US => paused_at(end_us),
-            _ => Kept { start_us: Some(now_us - position_us - downtime_us), ..self.clone() },
+            _ => KeptRoom { start_us: Some(now_us - position_us - downtime_us), ..self.clone() },
         }
     }
 }
 
 impl Room {
     /// What would be kept of it now.
-    pub(super) fn kept(&self) -> Option<Kept> {
+    pub(super) fn kept(&self) -> Option<KeptRoom> {
         let track = self.track.as_ref()?;
-        Some(Kept {
+        Some(KeptRoom {
             code: self.code.clone(),
             host: self.host.clone(),
             audio_url: track.audio_url.clone(),
@@ -73,7 +74,7 @@ impl Room {
     }
 
     /// The room again, without members.
-    pub(super) fn restored(kept: &Kept, now_us: i64) -> Room {
+    pub(super) fn restored(kept: &KeptRoom, now_us: i64) -> Room {
         let track = Track { audio_url: kept.audio_url.clone(), duration: kept.duration.clone() };
         Room {
             host: kept.host.clone(),

@@ -8,7 +8,7 @@ use super::hearing::{Departures, Item};
 use super::said::{Kind, Text};
 use super::socket::{Place, Socket};
 use super::turn::Refused;
-use crate::model::{Authz, Client, Clock, Expected, Kept, Matcher, Model};
+use crate::model::{Authz, Client, Clock, Expected, KeptRoom, Matcher, Model};
 use engine::{Seed, placement};
 use serde_json::Value;
 use std::cell::RefCell;
@@ -179,13 +179,13 @@ impl Judge {
     }
 
     /// What would be kept of the rooms with their home on this core, in order of their codes.
-    pub(super) fn kept(&self, core: u16) -> Vec<Kept> {
+    pub(super) fn kept(&self, core: u16) -> Vec<KeptRoom> {
         let rooms = self.rooms.values().filter(|room| room.home == core);
         rooms.flat_map(|room| room.model.kept()).collect()
     }
 
     /// A core's shard has failed: its rooms are what was kept, and their members elsewhere hear no more of them for now.
-    pub(super) fn begin_anew(&mut self, core: u16, kept: &[Kept], at: Clock, sockets: &mut [Socket]) {
+    pub(super) fn begin_anew(&mut self, core: u16, kept: &[KeptRoom], at: Clock, sockets: &mut [Socket]) {
         sockets.iter_mut().for_each(|socket| socket.hearing.cut_aside(core));
         let gone = sockets.iter().filter(|socket| socket.core == core && socket.place == Place::Released);
         let gone: Vec<Client> = gone.map(|socket| socket.client).collect();
@@ -205,7 +205,7 @@ impl Judge {
             room.tickets.clear();
             room.known.clear();
             room.played_us = None;
-            let kept: Vec<Kept> = kept.iter().filter(|kept| kept.code == *room_code).cloned().collect();
+            let kept: Vec<KeptRoom> = kept.iter().filter(|kept| kept.code == *room_code).cloned().collect();
             room.model.restore(&kept, at);
         }
         self.gone.extend(gone);

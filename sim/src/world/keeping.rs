@@ -5,7 +5,7 @@
 //! against it at any moment: each is one at which everything may end.
 
 use super::{Event, Kept, World, broken, note};
-use crate::model::Kept as KeptRoom;
+use crate::model::KeptRoom;
 use engine::snapshot::{self, Header, Instant, Record, Slice};
 use std::collections::VecDeque;
 

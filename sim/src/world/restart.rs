@@ -6,7 +6,7 @@
 use super::keeping::{self, Boot, Handed, Keeping, Loaded};
 use super::lives::new_shard;
 use super::{Channel, Completion, Core, Event, Kept, World, note};
-use crate::model::{Client, Kept as Room};
+use crate::model::{Client, KeptRoom};
 use engine::snapshot::{self, Instant};
 use engine::{Seed, Shard};
 
@@ -65,7 +65,7 @@ impl World<'_> {
         let Some(Loaded { written, file, rooms }) = self.keeper.load()? else { return Ok(()) };
         let now_us = self.now.master_us;
         let downtime_us = self.downtime_us(&written);
-        let rooms: Vec<Room> =
+        let rooms: Vec<KeptRoom> =
             rooms.iter().map(|room| room.after(written.master_us, downtime_us, now_us)).collect();
         note!(self, "the process begins after {downtime_us} us with {} rooms", rooms.len());
         self.tally.rooms_resumed += rooms.len() as u64;
