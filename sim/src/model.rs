@@ -114,13 +114,14 @@ impl Model {
     /// Fires every timer due by `at`, in order of time. All that follows is said to be of `at`.
     pub fn advance(&mut self, at: Clock) -> Vec<Expected> {
         let mut out = Vec::new();
+        // Nobody would hear what else is due in a room that nobody has joined in time.
+        self.rooms.retain(|room| room.vacant_until_us.is_none_or(|until_us| until_us > at.master_us));
         while let Some(due_us) = self.next_deadline_us().filter(|due_us| *due_us <= at.master_us) {
             for room in &mut self.rooms {
-                if room.next_deadline_us() == Some(due_us) && room.vacant_until_us.is_none() {
+                if room.next_deadline_us() == Some(due_us) {
                     out.extend(room.fire(due_us, at));
                 }
             }
-            self.rooms.retain(|room| room.vacant_until_us.is_none_or(|until_us| until_us > at.master_us));
         }
         out
     }
