@@ -298,7 +298,7 @@ impl<'t> World<'t> {
 
     /// Pings go on for ever, so there is a moment at which nothing is on its way.
     fn run_until_quiet(&mut self) -> Kept {
-        const MOMENTS: usize = 50;
+        const MOMENTS: usize = 500;
         for _ in 0..MOMENTS {
             if self.check_quiet("").is_ok() {
                 return Ok(());
