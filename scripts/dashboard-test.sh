@@ -2,7 +2,9 @@
 # The dashboard in headless Chromium: against a mock of the admin port, or against a server that runs.
 #   scripts/dashboard-test.sh [NAME]                                   the checks, or those with NAME in their names
 #   DASHBOARD_URL=http://127.0.0.1:9600 scripts/dashboard-test.sh      a real admin port; DASHBOARD_TOKEN if it has one.
-#                                                                      Makes a room there for some seconds.
+#                                                                      Makes a room there for some seconds. With
+#                                                                      DASHBOARD_DRAIN=1 it drains the server, too, whose
+#                                                                      --drain-rate is to be 50.
 #   scripts/dashboard-test.sh --screenshot                             writes docs/images/dashboard.png
 # Needs Node 20 and Chromium (CHROMIUM, or one on the PATH). Installs playwright-core, which has no browser with it, into
 # tests/browser, once; and Chromium where apt-get may be used without a password.

@@ -41,6 +41,9 @@ pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Add
 
 const TRY_INTERVAL: Duration = Duration::from_millis(10);
 
+/// What the last word of a drain has to reach those who listen.
+const LAST_WORD_TIME: Duration = Duration::from_millis(50);
+
 /// Whether there is an admin port.
 #[derive(Debug)]
 pub enum Port {
@@ -57,6 +60,9 @@ pub struct Listening {
     address: SocketAddr,
     token: Option<Secret>,
 }
+
+/// An admin port at work.
+pub struct Serving(Rc<Admin>);
 
 impl Listening {
     /// Where it is.
@@ -136,13 +142,13 @@ struct Admin {
 
 /// Serves the port for ever. `status` is what the control core knows and the shards do not; `drain` has the process end
 /// as SIGTERM does.
-pub async fn serve(
+pub fn serve(
     listening: Listening,
     facts: Facts,
     shards: Vec<ShardHandle>,
     status: Rc<RefCell<Status>>,
     drain: impl Fn() + 'static,
-) {
+) -> Serving {
     let admin = Rc::new(Admin {
         token: listening.token,
         facts,
@@ -154,7 +160,22 @@ pub async fn serve(
         interest_until: Cell::new(Instant::now()),
         is_ticking: Cell::new(false),
     });
-    listener::run(listening.listener, &admin).await;
+    let served = Rc::clone(&admin);
+    glommio::spawn_local(async move { listener::run(listening.listener, &served).await }).detach();
+    Serving(admin)
+}
+
+impl Serving {
+    /// Tells those who listen that all have left whom a drain closes, and lets the word go out.
+    pub async fn say_drained(&self) {
+        let drain = self.0.status.borrow().drain_json(0);
+        if self.0.hub.listeners() > 0
+            && let Ok(json) = serde_json::to_string(&drain)
+        {
+            self.0.hub.publish_drain(&json);
+            glommio::timer::Timer::new(LAST_WORD_TIME).await;
+        }
+    }
 }
 
 #[cfg(test)]

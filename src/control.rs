@@ -7,7 +7,7 @@
 mod keeper;
 mod watchdog;
 
-use crate::admin::{self, Drain, Facts, Port, Status};
+use crate::admin::{self, Drain, Facts, Port, Serving, Status};
 use crate::config::{Config, DrainSettings};
 use crate::life::Faults;
 use crate::server::{Notice, Notify, Running};
@@ -16,7 +16,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use futures_lite::{AsyncReadExt, FutureExt};
 use glommio::net::UnixStream;
 use glommio::timer::Timer;
-use glommio::{LocalExecutorBuilder, Placement};
+use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 pub use keeper::Keeper;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -42,10 +42,14 @@ pub const EXIT_CUT_SHORT: u8 = 128 + SIGTERM as u8;
 /// Accepts that fail go on failing: it is said once in this time.
 const ACCEPTS_FAIL_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What the control core waits for.
+/// What the control core waits for, and how. It has all its descriptors before the first shard accepts: clients may take
+/// what is left of them.
 pub struct Events {
+    executor: LocalExecutor,
     receiver: Pipe,
     sender: Pipe,
+    /// For the admin port's word to drain.
+    asked: Pipe,
     notices: (Sender<Notice>, Receiver<Notice>),
     /// From here on a signal has its default effect.
     is_cut_short: Arc<AtomicBool>,
@@ -70,7 +74,14 @@ impl Events {
             flag::register_conditional_default(signal, Arc::clone(&is_cut_short))?;
             pipe::register(signal, sender.try_clone()?)?;
         }
-        Ok(Events { receiver, sender, notices: unbounded(), is_cut_short })
+        let executor = LocalExecutorBuilder::new(Placement::Unbound)
+            .name("control")
+            .io_memory(IO_MEMORY_BYTES)
+            .ring_depth(RING_ENTRIES)
+            .make()
+            .map_err(|error| io::Error::other(error.to_string()))?;
+        let asked = sender.try_clone()?;
+        Ok(Events { executor, receiver, sender, asked, notices: unbounded(), is_cut_short })
     }
 
     /// How shards tell of what happens to them.
@@ -94,34 +105,30 @@ impl Events {
         admin: Port,
         facts: Facts,
     ) -> io::Result<u8> {
-        let executor = LocalExecutorBuilder::new(Placement::Unbound)
-            .name("control")
-            .io_memory(IO_MEMORY_BYTES)
-            .ring_depth(RING_ENTRIES)
-            .make()
-            .map_err(|error| io::Error::other(error.to_string()))?;
-        let asked = self.sender.try_clone()?;
+        let Events { executor, receiver, asked, notices, is_cut_short, .. } = self;
         // A full pipe has a reason to end in it already.
         let drain = move || drop((&asked).write(&[DRAIN_ASKED]));
         executor.run(async move {
             let status = keeper.status();
-            if let Port::On(listening) = admin {
-                let shards = running.shards();
-                glommio::spawn_local(admin::serve(listening, facts, shards, Rc::clone(&status), drain))
-                    .detach();
-            }
+            let admin = match admin {
+                Port::On(listening) => {
+                    Some(admin::serve(listening, facts, running.shards(), Rc::clone(&status), drain))
+                }
+                Port::Off(_) => None,
+            };
             // SAFETY: the descriptor is open, and `receiver` gives up its ownership.
-            let pipe = unsafe { UnixStream::from_raw_fd(self.receiver.into_raw_fd()) };
+            let pipe = unsafe { UnixStream::from_raw_fd(receiver.into_raw_fd()) };
             let control = Control {
                 running: Rc::new(running),
                 keeper: Rc::new(keeper),
                 pipe,
-                notices: self.notices.1,
-                is_cut_short: self.is_cut_short,
+                notices: notices.1,
+                is_cut_short,
                 faults: Faults::default(),
                 ended: 0,
                 accepts_failed: None,
                 status,
+                admin,
             };
             control.run(config.drain).await
         })
@@ -140,6 +147,7 @@ struct Control {
     accepts_failed: Option<Instant>,
     /// What the admin port tells of it.
     status: Rc<RefCell<Status>>,
+    admin: Option<Serving>,
 }
 
 /// Why the server ends.
@@ -243,7 +251,7 @@ impl Control {
 
     /// The last snapshot; false if a shard has failed.
     async fn conclude(self, is_whole: bool) -> bool {
-        let Control { running, keeper, is_cut_short, .. } = self;
+        let Control { running, keeper, is_cut_short, admin, .. } = self;
         if !is_whole {
             warn!("ending at once");
             // Should this hang, the next signal ends it.
@@ -256,6 +264,9 @@ impl Control {
         let (slices, faults) = running.join();
         faults.iter().for_each(|fault| error!("{fault}"));
         keeper.save_last(slices).await;
+        if let Some(admin) = admin {
+            admin.say_drained().await;
+        }
         faults.is_empty()
     }
 

@@ -62,7 +62,10 @@ impl Admin {
             let executor = LocalExecutorBuilder::new(Placement::Unbound).io_memory(64 * 1024).ring_depth(16);
             let status = Rc::new(RefCell::new(Status::default()));
             let drain = move || asked.store(true, Ordering::Relaxed);
-            executor.make().unwrap().run(admin::serve(listening, facts, shards, status, drain));
+            executor.make().unwrap().run(async move {
+                let _serving = admin::serve(listening, facts, shards, status, drain);
+                std::future::pending::<()>().await;
+            });
         });
         Admin { server, address, is_drain_asked }
     }
@@ -587,6 +590,11 @@ fn a_drain_over_http_ends_the_process_as_a_signal_does() {
     let mut client = connect(port, "/?roomCode=R");
     join(&mut client, "R", "u");
     hear_type(&mut client, "playback_state");
+    let mut events = TcpStream::connect(&admin).unwrap();
+    write!(events, "GET /api/events HTTP/1.1\r\nHost: {admin}\r\nAuthorization: Bearer {TOKEN}\r\n\r\n")
+        .unwrap();
+    let mut events = BufReader::new(events).lines().map_while(Result::ok);
+    assert!(events.any(|line| line == "event: stats"));
     let mut stream = TcpStream::connect(&admin).unwrap();
     let head = format!("POST /api/drain HTTP/1.1\r\nHost: {admin}\r\nAuthorization: Bearer {TOKEN}\r\n");
     write!(stream, "{head}Content-Length: 0\r\n\r\n").unwrap();
@@ -600,6 +608,12 @@ fn a_drain_over_http_ends_the_process_as_a_signal_does() {
         std::thread::yield_now();
     }
     assert_eq!(process.0.wait().unwrap().code(), Some(0));
+    // The last of its events, whose stream is cut off.
+    let told = events.filter(|line| line.starts_with("data: ")).last();
+    assert!(
+        told.as_ref().is_some_and(|told| told.contains(r#""left":0,"of":1,"#)),
+        "the end is told: {told:?}"
+    );
 }
 
 #[test]

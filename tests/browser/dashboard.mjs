@@ -341,6 +341,35 @@ const serverChecks = {
   },
 };
 
+// What ends the server is done only if asked for: DASHBOARD_DRAIN=1, and a server whose --drain-rate is 50.
+if (process.env.DASHBOARD_DRAIN) serverChecks['a drain shows its progress to the end, and ends the server'] = async () => {
+  const CLIENTS = 200;
+  const view = await open(server, { expected: [/ERR_/] }), { page } = view;
+  await state(page, 'Ready');
+  const { port } = await page.request.get(`${server}/api/stats`).then(answer => answer.json());
+  const devices = await browser.newContext().then(context => context.newPage());
+  await devices.evaluate(async ({ origin, count }) => {
+    window.closes = [];
+    await Promise.all(Array.from({ length: count }, () => new Promise((resolve, reject) => {
+      const socket = new WebSocket(`ws://${origin}/`);
+      socket.onopen = resolve;
+      socket.onerror = () => reject(new Error('no connection'));
+      socket.onclose = ({ code }) => window.closes.push(code);
+    })));
+  }, { origin: `${new URL(server).hostname}:${port}`, count: CLIENTS });
+  await page.getByRole('button', { name: 'Drain…' }).click();
+  await page.keyboard.type('drain');
+  await page.getByRole('button', { name: 'Drain', exact: true }).click();
+  await state(page, 'Draining');
+  await until(page, () => { const gone = Number(document.querySelector('#drain-meter').getAttribute('aria-valuenow')); return gone > 20 && gone < 90; });
+  assert.match(await page.locator('#drain').innerText(), new RegExp(`\\d+ of ${CLIENTS} connections left[^]*/s of at most 50/s`));
+  await state(page, 'Drained and gone');
+  await until(devices, count => window.closes.length === count, CLIENTS);
+  assert.ok(await devices.evaluate(() => window.closes.every(code => code === 1001)));
+  await devices.context().close();
+  await view.close();
+};
+
 async function screenshot(file) {
   await withMock({ history: 600, cores: 4, tick_ms: 1000 }, async mock => {
     const view = await open(mock.url, { height: 1240 });
