@@ -215,12 +215,11 @@ impl Core {
     /// fan-out saves a whole one after it.
     /// Returns the newest reading of the clock, which is good enough for deadlines: at most so many completions old.
     fn gather(&mut self, now: Now) -> io::Result<Now> {
-        let began_us = now.master_us;
-        let mut now = self.reap(now)?;
-        let mut fan_out = self.driver.fan_out();
-        if self.has_read_enough(began_us, now) {
+        let (mut now, is_cut_short) = self.reap(now)?;
+        if is_cut_short {
             return Ok(now);
         }
+        let mut fan_out = self.driver.fan_out();
         let mut waited = Waited::default();
         while !self.driver.is_pressing()
             && let Some(wait) = self.crowd.wait(fan_out, waited)
@@ -228,7 +227,7 @@ impl Core {
             let asleep = Instant::now();
             self.ring.linger(wait.wanted, wait.time)?;
             waited.time += asleep.elapsed();
-            now = self.reap(self.driver.now())?;
+            (now, _) = self.reap(self.driver.now())?;
             let before = std::mem::replace(&mut fan_out, self.driver.fan_out());
             if fan_out.events == before.events {
                 break;
@@ -239,24 +238,24 @@ impl Core {
         Ok(now)
     }
 
+    #[cold]
     fn has_read_enough(&self, began_us: i64, now: Now) -> bool {
         let owed_us = self.driver.fan_out().sends as i64 * READ_US_PER_SEND;
         now.master_us - began_us > owed_us.max(READ_US_MIN)
     }
 
     /// Takes completions until neither the queue nor the kernel has any, or the turn is full. This is what
-    /// lets a broadcast's turn see all of its messages before it sends any.
-    fn reap(&mut self, mut now: Now) -> io::Result<Now> {
+    /// lets a broadcast's turn see all of its messages before it sends any. True if more are left.
+    fn reap(&mut self, mut now: Now) -> io::Result<(Now, bool)> {
         let began_us = now.master_us;
-        let mut taken = 0;
+        let (mut taken, mut most) = (0, COMPLETIONS_PER_TURN_MAX);
         let mut is_asked = false;
-        let mut is_enough = false;
-        while taken < COMPLETIONS_PER_TURN_MAX && !is_enough && !self.driver.is_pressing() {
+        while taken < most && !self.driver.is_pressing() {
             let Some(completion) = self.ring.reap() else {
                 // The kernel may leave TASKRUN set after the last of its work was taken (it sets the flag
                 // after it has listed the work), so one question without an answer ends it.
                 if is_asked || self.driver.is_starved() || !self.ring.is_kernel_ready() {
-                    return Ok(now);
+                    return Ok((now, false));
                 }
                 is_asked = true;
                 self.ring.enter()?;
@@ -266,7 +265,9 @@ impl Core {
             taken += 1;
             if taken % COMPLETIONS_PER_READING == 0 {
                 now = self.driver.now();
-                is_enough = self.has_read_enough(began_us, now);
+                if self.has_read_enough(began_us, now) {
+                    most = taken;
+                }
             }
             let length = completion.result.max(0) as usize;
             let bytes = match completion.piece {
@@ -281,7 +282,7 @@ impl Core {
                 self.ring.arm_doorbell()?;
             }
         }
-        Ok(now)
+        Ok((now, taken == most))
     }
 
     /// Queues all that the turn led to.

@@ -111,33 +111,26 @@ impl Shard {
             } else if let Some(id) = self.ready.overflowed.pop() {
                 self.overflow(id);
             } else if let Some(audience) = self.ready.audiences.pop() {
-                self.serve_or_put_off(audience);
-            } else if let Some(audience) = self.next_put_off() {
                 self.serve(audience);
-            } else {
+            } else if self.ready.put_off.is_empty() || !self.serve_news() {
                 break;
             }
         }
-        self.stats.news_put_off += self.ready.put_off.len() as u64;
     }
 
-    fn serve_or_put_off(&mut self, audience: u32) {
-        if self.audiences.get(audience as usize).is_some_and(|audience| audience.is_urgent) {
-            self.serve(audience);
-        } else {
-            self.ready.put_off.push_back(audience);
-        }
-    }
-
-    /// An audience whose news leave with this turn after all.
-    fn next_put_off(&mut self) -> Option<u32> {
+    /// Serves the audience whose news have waited longest; false if it must wait on.
+    #[cold]
+    fn serve_news(&mut self) -> bool {
         if self.ready.news_sent >= self.settings.limits.news_sends_max {
-            return None;
+            self.stats.news_put_off += self.ready.put_off.len() as u64;
+            return false;
         }
-        let audience = self.ready.put_off.pop_front()?;
-        let listeners = self.audiences.get(audience as usize).map_or(0, |audience| audience.listeners.len());
-        self.ready.news_sent += listeners;
-        Some(audience)
+        if let Some(audience) = self.ready.put_off.pop_front() {
+            let heard = self.audiences.get(audience as usize);
+            self.ready.news_sent += heard.map_or(0, |audience| audience.listeners.len());
+            self.serve(audience);
+        }
+        true
     }
 
     /// True if the turn should end before more is read: an outbox or a batch is filling up only because
@@ -360,12 +353,14 @@ impl Shard {
         audience.append(frames, &mut self.pool);
         let is_filling = self.settings.limits.is_pressing(audience.batch_bytes());
         self.ready.is_pressing |= is_filling;
-        let becomes_urgent = !audience.is_urgent && (!is_news || is_filling);
-        audience.is_urgent |= becomes_urgent;
-        // What was put off is in line for another turn.
-        if is_first || becomes_urgent {
+        if audience.is_urgent {
+            // It is in line already.
+        } else if !is_news || is_filling {
+            audience.is_urgent = true;
             self.ready.audiences.push(audience_slot);
             self.ready.fan_out.sends += audience.listeners.len();
+        } else if is_first {
+            self.ready.put_off.push_back(audience_slot);
         }
         self.ready.fan_out.events += 1;
         self.stats.deliveries += audience.listeners.len() as u64 - u64::from(except.is_some());
