@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 mkdir -p target
 
 PATH=$PWD/target/tools/bin:$PATH
-command -v cargo-deny > /dev/null || cargo install --quiet --locked --debug --root target/tools cargo-deny
+scripts/tools.sh cargo-deny
 
 check() {
     for manifest in Cargo.toml fuzz/Cargo.toml; do

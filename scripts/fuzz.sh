@@ -28,11 +28,7 @@ mkdir -p "$work"
 
 has_nightly() { command -v rustup > /dev/null && rustup toolchain list | grep -q '^nightly'; }
 
-# One that is on the way already is waited for, but not for ever.
-has_cargo_fuzz() {
-    command -v cargo-fuzz > /dev/null ||
-        timeout 600 cargo install --quiet --locked --debug --root "$tools" cargo-fuzz 2> "$work/install.log"
-}
+has_cargo_fuzz() { timeout 600 scripts/tools.sh cargo-fuzz 2> "$work/install.log"; }
 
 choose() {
     if ! command -v c++ > /dev/null || ! has_cargo_fuzz; then
