@@ -41,6 +41,16 @@ impl Tree {
     pub(super) fn number(&self) -> Option<f64> {
         if let Tree::Number(number) = self { Some(*number) } else { None }
     }
+
+    /// What a list or an object holds.
+    pub(super) fn children(&self) -> impl Iterator<Item = &Tree> {
+        let (list, fields): (&[Tree], &[(String, Tree)]) = match self {
+            Tree::List(list) => (list, &[]),
+            Tree::Object(fields) => (&[], fields),
+            _ => (&[], &[]),
+        };
+        list.iter().chain(fields.iter().map(|(_, value)| value))
+    }
 }
 
 /// The value that `text` is, with lists and objects at most `depth_max` deep.
