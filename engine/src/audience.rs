@@ -24,6 +24,8 @@ pub struct Audience {
     batch: Option<Buffer>,
     /// There is more than news in it: it is to leave with this turn.
     pub is_urgent: bool,
+    /// It stands in the line of those with news, once, whether they have left meanwhile or not.
+    pub is_put_off: bool,
 }
 
 /// A connection in an audience.
@@ -38,7 +40,7 @@ pub struct Listener {
 impl Audience {
     /// An audience without listeners.
     pub fn new(room: RoomId, room_code: Box<str>) -> Audience {
-        Audience { room, room_code, listeners: Vec::new(), batch: None, is_urgent: false }
+        Audience { room, room_code, listeners: Vec::new(), batch: None, is_urgent: false, is_put_off: false }
     }
 
     /// The audience of the broadcast app, which has no room.

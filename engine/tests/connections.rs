@@ -425,8 +425,8 @@ fn who_stands_in_line_to_leave_is_sent_nothing() {
 }
 
 /// Rooms R0 to R9, of twenty members each, and who is about to join them: n0 R0, n10 R0 too.
-fn ten_rooms() -> World {
-    let mut world = World::new(&Setup::default());
+fn ten_rooms(limits: Limits) -> World {
+    let mut world = World::new(&Setup { limits, ..Setup::default() });
     for client in 0..200 {
         world.step(&format!("c{client} connects on 0"));
         world.step(&format!("c{client} joins R{} u h", client / 20));
@@ -464,7 +464,7 @@ fn told(sends: &[(u32, String)], what: &str) -> usize {
 
 #[test]
 fn news_of_many_wait_and_gather() {
-    let mut world = ten_rooms();
+    let mut world = ten_rooms(Limits::default());
     join(&mut world, 0..10);
     let first = sends(&mut world);
     let told_first = told(&first, "user_joined");
@@ -483,8 +483,22 @@ fn news_of_many_wait_and_gather() {
 }
 
 #[test]
+fn a_room_whose_news_wait_stands_in_line_once() {
+    let mut world = ten_rooms(Limits { news_sends_max: 1, ..Limits::default() });
+    join(&mut world, 0..10);
+    sends(&mut world);
+    assert_eq!(world.stats(0).news_put_off, 9, "all but R0");
+    world.say("c190", r#"{"type":"PAUSE","roomCode":"R9"}"#);
+    sends(&mut world);
+    assert_eq!(world.stats(0).news_put_off, 9 + 8, "R9 keeps its place, though its news have left");
+    join(&mut world, 19..20);
+    sends(&mut world);
+    assert_eq!(world.stats(0).news_put_off, 9 + 8 + 7);
+}
+
+#[test]
 fn a_command_leaves_at_once_and_takes_the_news_that_wait_along() {
-    let mut world = ten_rooms();
+    let mut world = ten_rooms(Limits::default());
     join(&mut world, 0..10);
     let first = sends(&mut world);
     let is_told = |member: u32| first.iter().any(|(index, _)| *index == member);

@@ -37,7 +37,7 @@ pub(super) struct Ready {
     is_pressing: bool,
     /// Audiences with a batch.
     audiences: Vec<u32>,
-    /// Audiences whose batch is news and nothing else, in the order they have waited.
+    /// Audiences whose batch is news and nothing else, in the order they have waited; each once.
     put_off: VecDeque<u32>,
     news_sent: usize,
     fan_out: FanOut,
@@ -125,10 +125,14 @@ impl Shard {
             self.stats.news_put_off += self.ready.put_off.len() as u64;
             return false;
         }
-        if let Some(audience) = self.ready.put_off.pop_front() {
-            let heard = self.audiences.get(audience as usize);
-            self.ready.news_sent += heard.map_or(0, |audience| audience.listeners.len());
-            self.serve(audience);
+        let Some(slot) = self.ready.put_off.pop_front() else { return false };
+        // A room that has ended is skipped, and one whose news a command has taken along: neither costs a send.
+        if let Some(audience) = self.audiences.get_mut(slot as usize)
+            && std::mem::take(&mut audience.is_put_off)
+            && audience.batch_bytes() > 0
+        {
+            self.ready.news_sent += audience.listeners.len();
+            self.serve(slot);
         }
         true
     }
@@ -349,7 +353,6 @@ impl Shard {
         if audience.listeners.is_empty() {
             return;
         }
-        let is_first = audience.batch_bytes() == 0;
         audience.append(frames, &mut self.pool);
         let is_filling = self.settings.limits.is_pressing(audience.batch_bytes());
         self.ready.is_pressing |= is_filling;
@@ -359,7 +362,8 @@ impl Shard {
             audience.is_urgent = true;
             self.ready.audiences.push(audience_slot);
             self.ready.fan_out.sends += audience.listeners.len();
-        } else if is_first {
+        } else if !audience.is_put_off {
+            audience.is_put_off = true;
             self.ready.put_off.push_back(audience_slot);
         }
         self.ready.fan_out.events += 1;
