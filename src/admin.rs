@@ -24,6 +24,7 @@ pub use stats::Facts;
 pub use status::{Drain, Snapshot, Status};
 
 use crate::config::{AdminAddress, AdminSettings, Secret};
+use crate::listener::once_free;
 use crate::server::ShardHandle;
 use crate::start_error::StartError;
 use ask::Shards;
@@ -38,8 +39,6 @@ use std::time::{Duration, Instant};
 
 /// Where it listens unless told otherwise.
 pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9600));
-
-const TRY_INTERVAL: Duration = Duration::from_millis(10);
 
 /// What the last word of a drain has to reach those who listen.
 const LAST_WORD_TIME: Duration = Duration::from_millis(50);
@@ -98,14 +97,7 @@ pub fn listen(settings: &AdminSettings, patience: Duration) -> Result<Port, Star
              --admin-token-file, or listen on 127.0.0.1"
         )));
     }
-    let until = Instant::now() + patience;
-    let mut bound = TcpListener::bind(address);
-    while bound.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
-        && Instant::now() < until
-    {
-        std::thread::sleep(TRY_INTERVAL);
-        bound = TcpListener::bind(address);
-    }
+    let bound = once_free(patience, || TcpListener::bind(address));
     match bound.and_then(|listener| Ok((listener.local_addr()?, listener))) {
         Ok((address, listener)) => Ok(Port::On(Listening { listener, address, token })),
         Err(error) if is_set => {

@@ -8,12 +8,12 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Connects that may wait for an accept; the kernel caps it at net.core.somaxconn.
 const BACKLOG: i32 = 65_535;
 
-const FREE_TRIES_MAX: u32 = 50;
+const FREE_TIME: Duration = Duration::from_millis(500);
 const FREE_TRY_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Binds and listens `count` times on one port; `port` 0 takes any free one. Returns the port it has. A connection whose
@@ -51,11 +51,15 @@ fn listen_at(mut address: SocketAddr, count: usize, limits: TcpLimits) -> io::Re
 /// Fails if the port is taken, and stays so: the rings of a process that was killed just now hold its
 /// listeners until the kernel has torn them down.
 fn wait_until_free(address: SocketAddr) -> io::Result<()> {
-    let mut tries = 0;
+    once_free(FREE_TIME, || socket(address)?.bind(&address.into()))
+}
+
+/// Binds, again and again for this time while the port is taken.
+pub fn once_free<T>(patience: Duration, bind: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    let until = Instant::now() + patience;
     loop {
-        match socket(address)?.bind(&address.into()) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries < FREE_TRIES_MAX => {
-                tries += 1;
+        match bind() {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < until => {
                 std::thread::sleep(FREE_TRY_INTERVAL);
             }
             result => return result,
