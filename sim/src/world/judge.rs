@@ -58,10 +58,14 @@ impl RoomJudge {
         }
     }
 
-    fn message(&mut self, client: Client, text: &str, at: Clock) -> Vec<Expected> {
+    fn know(&mut self, client: Client) {
         if self.known.insert(client) {
             self.model.connect(client);
         }
+    }
+
+    fn message(&mut self, client: Client, text: &str, at: Clock) -> Vec<Expected> {
+        self.know(client);
         self.model.message(client, text, at)
     }
 
@@ -171,9 +175,7 @@ impl Judge {
         let Some(room_code) = text.room_code.clone() else { return };
         let Some(room) = self.rooms.get_mut(&room_code) else { return };
         room.tickets.insert(client, ticket);
-        if room.known.insert(client) {
-            room.model.connect(client);
-        }
+        room.know(client);
         let expected = room.model.come_back(client, &text.text, at);
         self.expect(&room_code, expected, sockets);
     }
