@@ -282,9 +282,16 @@ impl Driver {
         false
     }
 
-    /// A peer's envelope.
+    /// A peer's envelope. If a connection's message in it brings out a bug, that costs this connection only, as here.
     pub fn handle_envelope(&mut self, from: CoreId, envelope: Envelope, now: Now) {
-        self.shard.handle_envelope(from, envelope, now);
+        let Some(asker) = envelope.asker() else {
+            self.shard.handle_envelope(from, envelope, now);
+            return;
+        };
+        let handled = catch_unwind(AssertUnwindSafe(|| self.shard.handle_envelope(from, envelope, now)));
+        if handled.is_err() {
+            self.shard.handle_fault_elsewhere(asker, now);
+        }
     }
 
     /// A connection from another core, or one of this core's that could not be handed over.
@@ -292,10 +299,11 @@ impl Driver {
         if self.is_draining {
             return;
         }
-        let (id, flow) = self.shard.handle_moved(moved, now);
+        let id = self.shard.open_moved(&moved, now);
         let fd = fd.into_raw_fd();
         let (counted, _) = self.enter(fd);
         self.insert(id, fd, counted);
+        let flow = self.guarded(id, now, |shard| shard.handle_moved(id, moved, now));
         self.follow(id, flow);
     }
 
@@ -511,7 +519,7 @@ impl Driver {
             0 => self.shard.handle_end(id, now),
             1.. => {
                 self.sockets[id.index as usize].fed_era = self.era();
-                let flow = self.handle_bytes(id, bytes, now);
+                let flow = self.guarded(id, now, |shard| shard.handle_bytes(id, bytes, now));
                 self.stats.received_bytes += completion.result as u64;
                 if !completion.has_more {
                     self.stats.receives_rearmed += u64::from(!was_once);
@@ -534,9 +542,8 @@ impl Driver {
     }
 
     /// A bug that one connection's bytes bring out costs that connection, and no other.
-    fn handle_bytes(&mut self, id: ConnectionId, bytes: &mut [u8], now: Now) -> Flow {
-        let handled = catch_unwind(AssertUnwindSafe(|| self.shard.handle_bytes(id, bytes, now)));
-        handled.unwrap_or_else(|_| {
+    fn guarded(&mut self, id: ConnectionId, now: Now, handle: impl FnOnce(&mut Shard) -> Flow) -> Flow {
+        catch_unwind(AssertUnwindSafe(|| handle(&mut self.shard))).unwrap_or_else(|_| {
             self.shard.handle_fault(id, now);
             Flow::Stream
         })

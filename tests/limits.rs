@@ -5,7 +5,7 @@
 mod server;
 
 use downbeat::config::Config;
-use server::{PATIENCE, Server, config, hear_type, join, say};
+use server::{Client, PATIENCE, Server, config, connect, hear_type, join, say};
 use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -47,30 +47,86 @@ fn an_address_has_so_many_connections_on_all_cores_together() {
     assert!(!is_refused(2, port), "who has gone counts no more");
 }
 
-#[test]
-fn a_panic_over_a_message_closes_its_connection_with_1011_and_no_other() {
-    let server = Server::start(&config(1));
-    let mut clients: Vec<_> = (0..3).map(|_| server.connect("/")).collect();
-    for (i, client) in clients.iter_mut().enumerate() {
-        join(client, "R", &format!("u{i}"));
-        hear_type(client, "joined");
-    }
-    let mut unlucky = clients.remove(0);
-    say(&mut unlucky, r#"{"type":"chaos_panic"}"#);
-    let close = loop {
-        if let Message::Close(frame) = unlucky.read().unwrap() {
-            break frame.unwrap();
+/// Panics where its answer is written, with the parser and the clocks taken out; spelled so that it is no usual ping.
+const PANIC: &str = r#"{"type": "time_ping", "id": "chaos_panic", "roomCode": "R"}"#;
+
+fn close_code(client: &mut Client) -> CloseCode {
+    loop {
+        if let Message::Close(frame) = client.read().unwrap() {
+            return frame.unwrap().code;
         }
-    };
-    assert_eq!(close.code, CloseCode::Error);
-    server.await_total("faults", |it| it.engine.faults, |faults| faults == 1);
-    for client in &mut clients {
-        assert_eq!(hear_type(client, "user_left")["userId"], "u0");
-        // The whole parser and the clocks are there again, too.
+    }
+}
+
+/// What needs the parser and the clocks is answered on both cores.
+fn assert_all_is_answered(clients: &mut [Client]) {
+    for client in clients {
         say(client, r#"{"type":"time_ping","id":"1","t0":5}"#);
         assert_eq!(hear_type(client, "time_pong")["t0"], 5);
+        say(client, r#"{"type": "time_ping", "id":"1", "t0":6, "roomCode":"R"}"#);
+        assert_eq!(hear_type(client, "time_pong")["t0"], 6);
         say(client, r#"{"type":"get_playback_state","roomCode":"R"}"#);
         hear_type(client, "playback_state");
     }
+}
+
+/// Three cores.
+fn server() -> (Server, [u16; 2]) {
+    let server = Server::start(&Config { port_per_core: true, ..config(3) });
+    let ports = [server.core_ports()[1], server.core_ports()[2]];
+    (server, ports)
+}
+
+/// Two members of R on each of two cores, at least one of which is not its home.
+fn members(ports: [u16; 2]) -> Vec<Client> {
+    let mut clients = Vec::new();
+    for (i, port) in ports.repeat(2).into_iter().enumerate() {
+        let mut client = connect(port, "/");
+        join(&mut client, "R", &format!("u{i}"));
+        hear_type(&mut client, "joined");
+        clients.push(client);
+    }
+    clients
+}
+
+#[test]
+fn a_panic_over_a_message_closes_its_connection_with_1011_and_no_other_on_any_core() {
+    let (server, ports) = server();
+    let mut clients = members(ports);
+    for i in 0..2 {
+        // Over the mesh at least once.
+        let mut unlucky = clients.remove(0);
+        say(&mut unlucky, PANIC);
+        assert_eq!(close_code(&mut unlucky), CloseCode::Error);
+        server.await_total("faults", |it| it.engine.faults, |faults| faults == i + 1);
+        for client in &mut clients {
+            assert_eq!(hear_type(client, "user_left")["userId"], format!("u{i}"));
+        }
+        assert_all_is_answered(&mut clients);
+    }
     server.await_all_armed(2);
+}
+
+#[test]
+fn a_panic_over_what_comes_behind_a_request_closes_its_connection_wherever_that_is_served() {
+    let (server, ports) = server();
+    let mut clients = members(ports);
+    for port in ports {
+        let mut stream = connect_from(1, port);
+        let mut bytes =
+            b"GET /?roomCode=R HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+                .to_vec();
+        // Its mask is four zeros.
+        bytes.extend([0x81, 0x80 | PANIC.len() as u8, 0, 0, 0, 0]);
+        bytes.extend(PANIC.as_bytes());
+        stream.write_all(&bytes).unwrap();
+        let mut heard = Vec::new();
+        stream.read_to_end(&mut heard).unwrap();
+        assert!(heard.ends_with(&[0x88, 2, 0x03, 0xf3]), "{}", heard.escape_ascii());
+    }
+    server.await_total("faults", |it| it.engine.faults, |faults| faults == 2);
+    server.await_total("handed in", |it| it.engine.handed_in, |handed_in| handed_in > 0);
+    assert_all_is_answered(&mut clients);
+    server.await_all_armed(4);
 }

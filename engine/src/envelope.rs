@@ -4,6 +4,7 @@
 //! connections. Data: past the link's limit they cost the connections concerned (1013). Pings: droppable.
 
 use crate::ids::{ConnectionId, MemberId, RoomId};
+use wire::close::Reason;
 use wire::json::Json;
 
 /// One message from core to core.
@@ -69,12 +70,14 @@ pub enum Envelope {
         /// The room, all of whose members on this core are meant.
         room: RoomId,
     },
-    /// As [`Envelope::Evict`], for one connection. Control.
+    /// From a room's home: one connection must go. Control.
     EvictOne {
         /// Who.
         connection: ConnectionId,
-        /// The join of the member that has missed something; `None` for whoever is no member.
+        /// The join of the member that is meant; `None` for the connection, in whatever room it is by now.
         ticket: Option<u32>,
+        /// Why.
+        reason: Reason,
     },
     /// The sender has taken the place of a shard that failed: nothing of anyone is there any more. Control.
     Respawned {
@@ -91,6 +94,17 @@ pub enum Envelope {
         /// Whole frames.
         frames: Vec<u8>,
     },
+}
+
+impl Envelope {
+    /// The connection whose message this is, if it is one.
+    pub fn asker(&self) -> Option<MemberId> {
+        match self {
+            Envelope::Join(join) => Some(join.member),
+            Envelope::Request { from, .. } => Some(*from),
+            _ => None,
+        }
+    }
 }
 
 /// A connection's wish to be a member.

@@ -48,7 +48,7 @@ impl Server {
         self.running().port()
     }
 
-    /// The ports on which each core alone is reached, if the configuration has them.
+    /// The ports on which each core alone is reached, if the configuration has them; but the first is the common port.
     pub fn core_ports(&self) -> &[u16] {
         self.running().core_ports()
     }

@@ -6,7 +6,7 @@
 use super::{Action, Shard};
 use crate::connection::{Activity, Connection, Membership, Phase, Unfinished};
 use crate::envelope::Envelope;
-use crate::ids::{ConnectionId, CoreId};
+use crate::ids::{ConnectionId, CoreId, MemberId};
 use crate::limits::{App, ENDS_PER_TURN_MAX};
 use crate::meter::Meter;
 use crate::observed::record;
@@ -61,15 +61,21 @@ impl Shard {
         id
     }
 
-    /// A connection came from another core, or goes nowhere because the way there is full.
-    pub fn handle_moved(&mut self, moved: Moved, now: Now) -> (ConnectionId, Flow) {
+    /// A connection came from another core, or goes nowhere because the way there is full: its place, before what it has
+    /// said is read.
+    pub fn open_moved(&mut self, moved: &Moved, now: Now) -> ConnectionId {
         self.now = now;
         self.stats.handed_in += 1;
         let id = self.open_slot();
-        let Moved { mut bytes, is_placed, accepted_us, .. } = moved;
-        self.connections[id.index as usize].ticket = accepted_us;
-        let flow = self.read_head(id, &mut bytes, is_placed);
-        (id, flow)
+        self.connections[id.index as usize].ticket = moved.accepted_us;
+        id
+    }
+
+    /// What it has said so far is read.
+    pub fn handle_moved(&mut self, id: ConnectionId, moved: Moved, now: Now) -> Flow {
+        self.now = now;
+        let Moved { mut bytes, is_placed, .. } = moved;
+        self.read_head(id, &mut bytes, is_placed)
     }
 
     /// Bytes arrived. They are changed in place and may be reused when this returns.
@@ -119,21 +125,35 @@ impl Shard {
         }
     }
 
-    /// Handling this connection's bytes has panicked, somewhere: it is closed with 1011, and what was taken out for
-    /// the time is made anew.
+    /// Handling this connection's bytes has panicked, somewhere: it is closed with 1011.
     #[cold]
     pub fn handle_fault(&mut self, id: ConnectionId, now: Now) {
         self.now = now;
-        self.stats.faults += 1;
-        self.parser.get_or_insert_with(|| Box::new(Parser::new(self.settings.limits.request())));
-        self.clocks.get_or_insert_with(|| Box::new(Clocks::new(0, 0)));
-        self.scratch.clear();
+        self.recover();
         let Some(index) = self.live(id) else { return };
         match self.connections[index as usize].phase {
             Phase::Head => self.drop_connection(index, true),
             Phase::Open => self.close(index, Reason::Internal),
             Phase::Closing { .. } | Phase::Gone | Phase::Free => {}
         }
+    }
+
+    /// The same for a message from another core, which closes the connection there.
+    #[cold]
+    pub fn handle_fault_elsewhere(&mut self, asker: MemberId, now: Now) {
+        self.now = now;
+        self.recover();
+        let evict =
+            Envelope::EvictOne { connection: asker.connection, ticket: None, reason: Reason::Internal };
+        self.links[usize::from(asker.core.0)].push(evict);
+    }
+
+    /// After a panic: what was taken out for the time is made anew.
+    fn recover(&mut self) {
+        self.stats.faults += 1;
+        self.parser.get_or_insert_with(|| Box::new(Parser::new(self.settings.limits.request())));
+        self.clocks.get_or_insert_with(|| Box::new(Clocks::new(0, 0)));
+        self.scratch.clear();
     }
 
     /// A connection is to be let go of, at once or in line behind others whose end came before. Once in line it

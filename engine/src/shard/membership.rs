@@ -129,7 +129,11 @@ impl Shard {
         let MemberId { core, connection } = member;
         if core != self.settings.core {
             self.stats.rooms_refused += 1;
-            self.links[usize::from(core.0)].push(Envelope::EvictOne { connection, ticket: Some(ticket) });
+            self.links[usize::from(core.0)].push(Envelope::EvictOne {
+                connection,
+                ticket: Some(ticket),
+                reason,
+            });
         } else if let Some(index) = self.live(connection) {
             self.stats.rooms_refused += 1;
             self.close(index, reason);
@@ -265,7 +269,8 @@ impl Shard {
         match missed {
             Missed::One(member, ticket) => {
                 let connection = member.connection;
-                self.links[usize::from(member.core.0)].push(Envelope::EvictOne { connection, ticket });
+                let evict = Envelope::EvictOne { connection, ticket, reason: MESH_FULL };
+                self.links[usize::from(member.core.0)].push(evict);
                 if let Some(elsewhere) = self.members_elsewhere.get(&member).copied()
                     && Some(elsewhere.ticket) == ticket
                 {

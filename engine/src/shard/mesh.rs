@@ -38,9 +38,9 @@ impl Shard {
                 }
             }
             Envelope::Evict { room } => self.close_audience(room),
-            Envelope::EvictOne { connection, ticket } => {
+            Envelope::EvictOne { connection, ticket, reason } => {
                 if let Some(index) = self.live(connection).filter(|index| self.is_in_join(*index, ticket)) {
-                    self.close(index, MESH_FULL);
+                    self.close(index, reason);
                 }
             }
             Envelope::Respawned { life } => self.handle_respawned(from, life),

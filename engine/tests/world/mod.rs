@@ -8,9 +8,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use engine::snapshot::Slice;
-use engine::{
-    Action, App, Authz, ConnectionId, CoreId, Flow, Limits, Moved, Now, Seed, Settings, Shard, Stats,
-};
+use engine::{Action, App, Authz, ConnectionId, CoreId, Flow, Limits, Now, Seed, Settings, Shard, Stats};
 use std::collections::{BTreeMap, HashMap};
 use wire::frame::{self, Opcode};
 
@@ -224,7 +222,8 @@ impl World {
         while let Flow::Moved(moved) = flow {
             self.by_connection.remove(&(core as u16, self.clients[name].connection));
             core = usize::from(moved.to.0);
-            let (id, next) = self.shards[core].handle_moved(Moved { ..moved }, now);
+            let id = self.shards[core].open_moved(&moved, now);
+            let next = self.shards[core].handle_moved(id, moved, now);
             let client = self.clients.get_mut(name).unwrap();
             (client.core, client.connection) = (core as u16, id);
             self.by_connection.insert((core as u16, id), name.to_owned());

@@ -259,7 +259,8 @@ impl World {
                 // A server that drains lets go of it.
                 Some(Parcel::Connection(..)) if self.is_draining => {}
                 Some(Parcel::Connection(client, moved)) => {
-                    let (id, flow) = self.shards[to].handle_moved(moved, self.now);
+                    let id = self.shards[to].open_moved(&moved, self.now);
+                    let flow = self.shards[to].handle_moved(id, moved, self.now);
                     self.place(client, to, id);
                     self.follow(client, flow);
                 }

@@ -260,9 +260,9 @@ impl<'t> Run<'t> {
         let mut flow = self.shards[socket.core].handle_bytes(socket.connection, &mut bytes, now);
         while let Flow::Moved(moved) = flow {
             socket.core = usize::from(moved.to.0);
-            let (connection, next) = self.shards[socket.core].handle_moved(moved, now);
-            socket.connection = connection;
-            flow = next;
+            let shard = &mut self.shards[socket.core];
+            socket.connection = shard.open_moved(&moved, now);
+            flow = shard.handle_moved(socket.connection, moved, now);
         }
     }
 

@@ -90,7 +90,9 @@ impl World<'_> {
         let before = self.refusals(core);
         let now = self.now;
         self.tally.steps += 1;
-        let (id, flow) = self.cores[usize::from(core)].shard.handle_moved(moved, now);
+        let shard = &mut self.cores[usize::from(core)].shard;
+        let id = shard.open_moved(&moved, now);
+        let flow = shard.handle_moved(id, moved, now);
         note!(self, "core {core} takes {client} in as {id:?}");
         self.insert(core, client, id)?;
         self.follow(core, client, flow, before)
@@ -250,8 +252,8 @@ impl World<'_> {
                 note!(self, "{from} to {core}: evict {room:?}");
                 self.evict(core, |id, _| id == Some(*room));
             }
-            Envelope::EvictOne { connection, ticket } => {
-                note!(self, "{from} to {core}: evict {connection:?} {ticket:?}");
+            Envelope::EvictOne { connection, ticket, reason } => {
+                note!(self, "{from} to {core}: evict {connection:?} {ticket:?}, {reason:?}");
                 let evicted = owner(self, *connection).filter(|client| {
                     let hearing = &self.sockets[*client as usize].hearing;
                     ticket.is_none_or(|ticket| ticket == hearing.ticket)
