@@ -20,6 +20,21 @@ may_skip() {
         *) exit 1 ;;
     esac
 }
+# beside NAME COMMAND...: begins it now, to go on beside other steps; `ended NAME` waits for it, shows what it printed and
+# has its exit status. What only computes is to leave the steps beside it their CPU time: nice.
+declare -A begun=()
+beside() {
+    local name=$1
+    shift
+    "$@" > "target/$name.log" 2>&1 &
+    begun[$name]=$!
+}
+ended() {
+    local status=0
+    wait "${begun[$1]}" || status=$?
+    cat "target/$1.log"
+    return "$status"
+}
 
 step "form"
 cargo fmt --all --check
@@ -44,15 +59,15 @@ RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 
 step "fuzz targets, 30 s each"
 # Always the same inputs for a commit: what turns red is the change's. To look for more is for `scripts/fuzz.sh` by hand.
+# The targets run two at a time, and the last one alone: what is needed next is built meanwhile.
+beside release-build nice -n 19 cargo build --release --quiet --bins -p downbeat -p loadgen
 FUZZ_SEED=1 scripts/fuzz.sh
 
 step "transcripts against the release binary"
-cargo build --release --quiet --bins -p downbeat
-# Autobahn waits more than it works: what is needed next is built meanwhile.
-scripts/autobahn.sh > target/autobahn.log 2>&1 &
-autobahn=$!
-cargo build --release --quiet --bins -p downbeat -p loadgen
+ended release-build
+beside autobahn scripts/autobahn.sh
 scripts/sim-build.sh
+beside simulator nice -n 19 scripts/sim-ci.sh
 scripts/transcripts.sh
 
 step "deploy/: the unit, the seccomp profile with the release binary under it, alerts, dashboard"
@@ -62,13 +77,7 @@ step "metrics of a server at work against Prometheus' parsers"
 may_skip "Prometheus' parsers" scripts/metrics-check.sh
 
 step "Autobahn's fuzzing client against the release binary"
-autobahn_ended() {
-    local status=0
-    wait "$autobahn" || status=$?
-    cat target/autobahn.log
-    return "$status"
-}
-may_skip "Autobahn's fuzzing client" autobahn_ended
+may_skip "Autobahn's fuzzing client" ended autobahn
 
 step "the dashboard in headless Chromium"
 may_skip "the dashboard's tests" scripts/dashboard-test.sh
@@ -76,14 +85,10 @@ may_skip "the dashboard's tests" scripts/dashboard-test.sh
 step "the demo player in a browser, against the release binary"
 may_skip "the demo player in a browser" scripts/demo-test.sh
 
-step "generated sessions against the model: in process, then the release binary over sockets"
-target/sim/release/differential --sessions 10000
+step "generated sessions against the model, 2,000 simulated worlds, then the simulator against planted bugs"
+ended simulator
+# The same, fewer, over sockets.
 target/sim/release/differential --sessions 300 --server target/release/downbeat
-
-step "2,000 simulated worlds, then the simulator against planted bugs"
-target/sim/release/simulate --seeds 2000
-# The others that are planted are alike, and take as long: scripts/sim-planted.sh without names.
-scripts/sim-planted.sh lost-leave frame-sent-twice stale-timer room-not-kept
 
 step "load generator: its own tests, then every scenario against the release binary"
 # Two of its tests compare measurements, so a machine that is busy just then gets another chance.
