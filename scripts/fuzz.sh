@@ -16,7 +16,7 @@ for word in "$@"; do
         *) seconds=$word ;;
     esac
 done
-[[ ${#targets[@]} -gt 0 ]] || targets=(head frames utf8 messages snapshot driver shard)
+[[ ${#targets[@]} -gt 0 ]] || targets=(head frames utf8 messages snapshot driver shard sessions)
 for target in "${targets[@]}"; do
     [[ -f fuzz/fuzz_targets/$target.rs ]] || { echo "fuzz: no such target: $target" >&2; exit 64; }
 done

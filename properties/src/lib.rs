@@ -2,7 +2,7 @@
 //!
 //! The same functions are run by libFuzzer (`fuzz/`), by `tests/corpus.rs` on every committed input, and by
 //! `bin/mutate.rs` where there is no libFuzzer. They judge by something written apart from what is judged: RFCs
-//! read naively, std, serde_json, a kernel and clients that keep books. docs/fuzzing.md lists what each asserts.
+//! read naively, std, serde_json, a model of rooms, a kernel and clients that keep books. docs/fuzzing.md lists what each asserts.
 
 mod driver;
 mod ear;
@@ -11,6 +11,7 @@ mod head;
 mod input;
 mod messages;
 mod script;
+mod sessions;
 mod shard;
 mod snapshot;
 mod utf8;
@@ -19,6 +20,7 @@ pub use driver::driver;
 pub use frames::frames;
 pub use head::head;
 pub use messages::messages;
+pub use sessions::sessions;
 pub use shard::shard;
 pub use snapshot::snapshot;
 pub use utf8::utf8;
@@ -31,7 +33,7 @@ use std::sync::Once;
 pub type Target = fn(&[u8]);
 
 /// All of them, by the name that their folder in `fuzz/corpus` has.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("head", head),
     ("frames", frames),
     ("utf8", utf8),
@@ -39,6 +41,7 @@ pub const TARGETS: [(&str, Target); 7] = [
     ("snapshot", snapshot),
     ("driver", driver),
     ("shard", shard),
+    ("sessions", sessions),
 ];
 
 thread_local! {

@@ -85,7 +85,7 @@ pub enum Departure {
 /// What happens, and under which rule.
 #[derive(Clone, Debug)]
 pub struct Session {
-    /// What it was made from.
+    /// What it was made from; 0 if it was a tape.
     pub seed: u64,
     /// Who is in it.
     pub kind: Kind,
@@ -97,7 +97,15 @@ pub struct Session {
 
 /// The session of this seed. Rooms that it makes have the seed in their codes, so that sessions can share a server.
 pub fn session(seed: u64, kind: Kind, pace: Pace) -> Session {
-    let mut dice = Dice::new(seed);
+    write(seed, Dice::new(seed), kind, pace)
+}
+
+/// The session in which these bytes decide, two for each choice, as far as they go.
+pub fn session_of(tape: &[u8], kind: Kind) -> Session {
+    write(0, Dice::with_tape(tape), kind, Pace::World)
+}
+
+fn write(seed: u64, mut dice: Dice, kind: Kind, pace: Pace) -> Session {
     let authz = [Authz::Member, Authz::Host, Authz::Off][dice.weighed(&[8, 1, 1])];
     let steps = Author::new(seed, kind, pace, dice).write();
     Session { seed, kind, authz, steps }

@@ -1,24 +1,34 @@
-//! Chance from a seed: SplitMix64, so that a seed means the same session for ever, whatever crates are updated.
+//! Chance from a seed: SplitMix64, so that a seed means the same session for ever, whatever crates are updated. Or from a
+//! tape of bytes, as long as it lasts: then each choice is two bytes of it, and a fuzzer changes one without the others.
 
 use std::ops::RangeInclusive;
+use std::vec;
 
 /// A stream of numbers.
 #[derive(Clone, Debug)]
-pub struct Dice(u64);
+pub struct Dice {
+    state: u64,
+    tape: vec::IntoIter<u8>,
+}
 
 impl Dice {
     /// The stream of this seed. Neighbouring seeds have nothing in common.
     pub fn new(seed: u64) -> Dice {
-        Dice(seed.wrapping_mul(0xd134_2543_de82_ef95))
+        Dice { state: seed.wrapping_mul(0xd134_2543_de82_ef95), tape: Vec::new().into_iter() }
+    }
+
+    /// What the tape says, then the stream of seed 0.
+    pub fn with_tape(tape: &[u8]) -> Dice {
+        Dice { tape: tape.to_vec().into_iter(), ..Dice::new(0) }
     }
 
     /// Any number.
     pub fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        if let (Some(high), Some(low)) = (self.tape.next(), self.tape.next()) {
+            return mix(u64::from(u16::from_be_bytes([high, low])));
+        }
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        mix(self.state)
     }
 
     /// A number of the range. The bias of a remainder does not matter here.
@@ -55,6 +65,14 @@ impl Dice {
     }
 }
 
+/// Each number its own, with nothing of its neighbours' in it.
+fn mix(number: u64) -> u64 {
+    let mut mixed = number;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +81,17 @@ mod tests {
     fn the_numbers_of_a_seed_are_these() {
         let mut dice = Dice::new(1);
         assert_eq!([dice.number(), dice.number()], [17_629_623_748_622_851_610, 13_810_761_654_074_628_661]);
+    }
+
+    #[test]
+    fn a_tape_decides_choice_by_choice_and_the_seed_behind_it() {
+        let numbers = |tape: &[u8]| {
+            let mut dice = Dice::with_tape(tape);
+            [dice.number(), dice.number(), dice.number()]
+        };
+        let (one, other) = (numbers(&[0, 1, 0, 2]), numbers(&[0, 1, 9, 9]));
+        assert!(one[0] == other[0] && one[1] != other[1] && one[2] == other[2]);
+        assert_eq!(one[2], Dice::new(0).number());
     }
 
     #[test]

@@ -1,0 +1,4 @@
+//! `properties::sessions` under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| properties::sessions(bytes));
