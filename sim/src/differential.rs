@@ -102,7 +102,7 @@ impl Comparison {
 
     /// A client has said this, in a frame of text or in one of bytes.
     pub fn say(&mut self, client: Client, payload: &[u8], at: Clock) {
-        self.note(at, format_args!("{client} says {}", shown(&String::from_utf8_lossy(payload))));
+        self.note(at, format_args!("{client} says {}", Shown(&String::from_utf8_lossy(payload))));
         // Bytes that are no text are no JSON.
         let text = std::str::from_utf8(payload).unwrap_or_default();
         let follows = self.model.message(client, text, at);
@@ -127,9 +127,9 @@ impl Comparison {
 
     /// A frame has come.
     pub fn hear(&mut self, client: Client, frame: &str, at: Clock) -> Result<(), String> {
-        self.note(at, format_args!("{client} hears {}", shown(frame)));
+        self.note(at, format_args!("{client} hears {}", Shown(frame)));
         let Some(expected) = self.owed.get_mut(&client).and_then(VecDeque::pop_front) else {
-            return Err(format!("client {client} hears what it is not owed:\n  got      {}", shown(frame)));
+            return Err(format!("client {client} hears what it is not owed:\n  got      {}", Shown(frame)));
         };
         self.matcher.matches(&expected, frame).map_err(|why| format!("client {client}: {why}"))?;
         for (hole, name) in self.matcher.take_bound_checks() {
@@ -156,7 +156,7 @@ impl Comparison {
         match self.first_owed() {
             None => Ok(()),
             Some((client, frame)) => {
-                Err(format!("client {client} did not hear this:\n  expected {}", shown(&frame.to_string())))
+                Err(format!("client {client} did not hear this:\n  expected {}", Shown(&frame.to_string())))
             }
         }
     }
@@ -218,11 +218,19 @@ fn kind_of(text: &str) -> String {
     kind.unwrap_or("(no request)").to_owned()
 }
 
-fn shown(text: &str) -> String {
-    let mut end = text.len().min(SHOWN_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
+/// A frame as scripts have it: without what makes it long, and on one line.
+struct Shown<'f>(&'f str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut end = self.0.len().min(SHOWN_BYTES_MAX);
+        while !self.0.is_char_boundary(end) {
+            end -= 1;
+        }
+        f.write_str(&self.0[..end].escape_debug().to_string().replace("\\\"", "\""))?;
+        if end < self.0.len() {
+            write!(f, " ... {} bytes", self.0.len())?;
+        }
+        Ok(())
     }
-    let more = if end < text.len() { format!(" ... {} bytes", text.len()) } else { String::new() };
-    format!("{}{more}", text[..end].escape_debug().to_string().replace("\\\"", "\""))
 }

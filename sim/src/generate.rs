@@ -27,6 +27,8 @@ pub enum Kind {
 pub enum Pace {
     /// A world whose time costs nothing: long waits, large rooms, to the µs.
     World,
+    /// The same, but few of everything, for whoever plays very many.
+    Brief,
     /// A real server: some seconds, few clients, nothing near the limits of a message.
     Real,
 }
@@ -102,7 +104,7 @@ pub fn session(seed: u64, kind: Kind, pace: Pace) -> Session {
 
 /// The session in which these bytes decide, two for each choice, as far as they go.
 pub fn session_of(tape: &[u8], kind: Kind) -> Session {
-    write(0, Dice::with_tape(tape), kind, Pace::World)
+    write(0, Dice::with_tape(tape), kind, Pace::Brief)
 }
 
 fn write(seed: u64, mut dice: Dice, kind: Kind, pace: Pace) -> Session {

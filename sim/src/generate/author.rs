@@ -86,7 +86,11 @@ impl Author {
         for _ in 0..newcomers {
             self.newcomer(if is_crowd { Some(0) } else { None });
         }
-        let acts = if self.pace == Pace::Real { 12..=30 } else { 15..=60 };
+        let acts = match self.pace {
+            Pace::World => 15..=60,
+            Pace::Brief => 5..=25,
+            Pace::Real => 12..=30,
+        };
         for _ in 0..self.dice.within(acts) {
             if self.now_us >= self.end_us {
                 break;

@@ -1,30 +1,30 @@
 //! Chance from a seed: SplitMix64, so that a seed means the same session for ever, whatever crates are updated. Or from a
 //! tape of bytes, as long as it lasts: then each choice is two bytes of it, and a fuzzer changes one without the others.
 
+use std::collections::VecDeque;
 use std::ops::RangeInclusive;
-use std::vec;
 
 /// A stream of numbers.
 #[derive(Clone, Debug)]
 pub struct Dice {
     state: u64,
-    tape: vec::IntoIter<u8>,
+    tape: VecDeque<u8>,
 }
 
 impl Dice {
     /// The stream of this seed. Neighbouring seeds have nothing in common.
     pub fn new(seed: u64) -> Dice {
-        Dice { state: seed.wrapping_mul(0xd134_2543_de82_ef95), tape: Vec::new().into_iter() }
+        Dice { state: seed.wrapping_mul(0xd134_2543_de82_ef95), tape: VecDeque::new() }
     }
 
     /// What the tape says, then the stream of seed 0.
     pub fn with_tape(tape: &[u8]) -> Dice {
-        Dice { tape: tape.to_vec().into_iter(), ..Dice::new(0) }
+        Dice { tape: tape.iter().copied().collect(), ..Dice::new(0) }
     }
 
     /// Any number.
     pub fn number(&mut self) -> u64 {
-        if let (Some(high), Some(low)) = (self.tape.next(), self.tape.next()) {
+        if let (Some(high), Some(low)) = (self.tape.pop_front(), self.tape.pop_front()) {
             return mix(u64::from(u16::from_be_bytes([high, low])));
         }
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
