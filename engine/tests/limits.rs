@@ -3,18 +3,14 @@
 mod world;
 
 use engine::{App, ConnectionId, Limits, Stats};
-use expect_test::{Expect, expect};
+use expect_test::expect;
 use wire::frame::Opcode;
-use world::{Setup, World, masked_frame, run};
+use world::{Setup, World, masked_frame, play};
 
 const PING: &str = r#"{"type":"time_ping","id":"1","t0":1}"#;
 /// The same, with what only the whole parser reads.
 const SPACED_PING: &str = r#"{ "type": "time_ping", "id": "1", "t0": 1, "extra": [] }"#;
 const SEEK: &str = r#"{"type":"SEEK","roomCode":"R","seekPositionMs":1000}"#;
-
-fn check(setup: &Setup, script: &str, expected: &Expect) {
-    expected.assert_eq(&run(setup, script));
-}
 
 fn with(limits: Limits) -> Setup {
     Setup { limits, ..Setup::default() }
@@ -206,7 +202,7 @@ fn commands_of_members_on_other_cores_have_the_same_rates() {
 
 #[test]
 fn whoever_joins_nothing_within_30_s_is_closed() {
-    check(
+    let world = play(
         &Setup::default(),
         "A connects on 0
          B connects on 0
@@ -214,21 +210,23 @@ fn whoever_joins_nothing_within_30_s_is_closed() {
          B joins R b b
          wait 500
          wait 60000",
-        &expect![[r#"
-            0 A 101 on core 0
-            0 B 101 on core 0
-            25000 A ping []
-            25000 B ping []
-            29900 B joined roomCode:R, wsId:<B>, hostUserId:b, isHost:true
-            29900 B playback_state currentTrack:null, isPlaying:false, playbackPosition:0, duration:null
-            30000 A close 1008
-            30000 A fin
-            35000 A reset
-            50000 B ping []
-            75000 B ping []
-            75000 B rests
-        "#]],
     );
+    expect![[r#"
+        0 A 101 on core 0
+        0 B 101 on core 0
+        25000 A ping []
+        25000 B ping []
+        29900 B joined roomCode:R, wsId:<B>, hostUserId:b, isHost:true
+        29900 B playback_state currentTrack:null, isPlaying:false, playbackPosition:0, duration:null
+        30000 A close 1008
+        30000 A fin
+        35000 A reset
+        50000 B ping []
+        75000 B ping []
+        75000 B rests
+    "#]]
+    .assert_eq(&world.log);
+    assert_eq!((world.stats(0).join_timeouts, world.stats(0).close_timeouts), (1, 1));
 }
 
 #[test]

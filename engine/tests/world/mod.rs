@@ -60,9 +60,14 @@ impl Default for Setup {
 
 /// Runs a script in a world and returns the log.
 pub fn run(setup: &Setup, script: &str) -> String {
+    play(setup, script).log
+}
+
+/// Runs a script in a world.
+pub fn play(setup: &Setup, script: &str) -> World {
     let mut world = World::new(setup);
     script.lines().map(str::trim).filter(|line| !line.is_empty()).for_each(|line| world.step(line));
-    world.log
+    world
 }
 
 fn settings(setup: &Setup, core: u16) -> Settings {
