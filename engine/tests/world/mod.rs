@@ -13,6 +13,8 @@ use std::collections::{BTreeMap, HashMap};
 use wire::frame::{self, Opcode};
 
 const UNIX_START_US: i64 = 1_750_000_000_000_000;
+/// What homes of rooms are drawn with.
+pub const SEED: Seed = Seed(4, 12);
 const KEY: [u8; 4] = [1, 2, 3, 4];
 
 /// Shards, links and clients.
@@ -77,7 +79,7 @@ fn settings(setup: &Setup, core: u16) -> Settings {
         app: setup.app,
         authz: setup.authz,
         limits: setup.limits.clone(),
-        seed: Seed(4, 12),
+        seed: SEED,
         page: None,
     }
 }
