@@ -8,7 +8,7 @@ mod server;
 use process::{downbeat, start};
 use rustix::process::Signal;
 use server::{connect, hear_type, join};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -139,21 +139,57 @@ fn help_and_version_go_to_standard_output() {
     }
 }
 
+/// Asks for the metrics on a connection that is kept, and so needs no descriptor more.
+fn accepts_failed(admin: &mut BufReader<TcpStream>) -> u64 {
+    admin.get_mut().write_all(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").unwrap();
+    let mut body_bytes = 0;
+    loop {
+        let mut line = String::new();
+        assert!(admin.read_line(&mut line).unwrap() > 0, "it was closed");
+        if let Some(bytes) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            body_bytes = bytes.trim().parse().unwrap();
+        }
+        if line == "\r\n" {
+            break;
+        }
+    }
+    let mut body = vec![0; body_bytes];
+    admin.read_exact(&mut body).unwrap();
+    let body = String::from_utf8(body).unwrap();
+    let failed =
+        body.lines().find_map(|line| line.strip_prefix("downbeat_accepts_failed_total{core=\"0\"} "));
+    failed.unwrap_or_else(|| panic!("{body}")).parse().unwrap()
+}
+
 #[test]
 fn without_descriptors_accepts_wait_one_line_says_so_and_it_recovers_by_itself() {
     let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -n 200 && exec \"$0\" --port 0 --host 127.0.0.1 --cores 1"]);
+    let arguments = "--port 0 --host 127.0.0.1 --cores 1 --admin 127.0.0.1:0";
+    command.args(["-c", &format!("ulimit -n 200 && exec \"$0\" {arguments}")]);
     command.arg(env!("CARGO_BIN_EXE_downbeat")).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut process = start(&mut command);
-    let errors = BufReader::new(process.child.stderr.take().unwrap());
+    let admin = process.banner.lines().find_map(|line| line.trim().strip_prefix("admin "));
+    let admin = admin.unwrap().trim().strip_prefix("http://").unwrap().split(' ').next().unwrap();
+    let mut admin = BufReader::new(TcpStream::connect(admin).unwrap());
+    assert_eq!(accepts_failed(&mut admin), 0);
+    let mut errors = BufReader::new(process.child.stderr.take().unwrap()).lines().map(Result::unwrap);
     // More than it may have: the last are answered 503, and hold a descriptor until they end.
+    let began = Instant::now();
     let crowd: Vec<_> = (0..250).map(|_| server::tcp(process.port)).collect();
-    let line = errors.lines().next().unwrap().unwrap();
+    let line = errors.next().unwrap();
     assert!(line.contains("no descriptors") && line.contains("LimitNOFILE="), "{line}");
+    // All that are armed may fail at once, and of those that try again each fails alone and is told of.
+    while accepts_failed(&mut admin) < 8 + 3 {
+        assert!(began.elapsed() < server::PATIENCE, "it tries no more");
+        std::thread::yield_now();
+    }
     drop(crowd);
     let mut client = connect(process.port, "/");
+    let took = began.elapsed();
     join(&mut client, "R", "u");
     hear_type(&mut client, "joined");
     process.signal(Signal::TERM);
     assert!(process.wait().success());
+    let again: Vec<String> = errors.filter(|line| line.contains("no descriptors")).collect();
+    assert!(again.len() as u64 <= took.as_secs() / 10, "{took:?}: {again:#?}");
 }
