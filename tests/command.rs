@@ -113,6 +113,30 @@ fn a_taken_port_is_one_line_with_its_remedy_and_exit_78() {
     drop(taken);
 }
 
+/// Less locked memory than any start has to have. Root is held to it, too.
+#[test]
+fn a_limit_of_64_kib_of_locked_memory_is_one_line_with_its_remedy_and_exit_78() {
+    let run = |arguments: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -l 64 && exec \"$0\" {arguments} --port 0 --host 127.0.0.1")]);
+        command.arg(env!("CARGO_BIN_EXE_downbeat")).env_clear().output().unwrap()
+    };
+    for arguments in ["--cores 1", "--cores 2 --supervised"] {
+        let output = run(arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(78), "{arguments}: {said}");
+        assert!(
+            said.lines().count() == 1 && said.starts_with("downbeat: RLIMIT_MEMLOCK (64 KiB) "),
+            "{said}"
+        );
+        assert!(said.contains("LimitMEMLOCK=") && output.stdout.is_empty(), "{said}");
+    }
+    let looked = run("check");
+    let found = String::from_utf8(looked.stdout).unwrap();
+    assert!(found.contains("\nFAIL  locked memory  RLIMIT_MEMLOCK (64 KiB) "), "{found}");
+    assert_eq!(looked.status.code(), Some(78));
+}
+
 #[test]
 fn config_prints_a_file_that_config_takes_back() {
     let output = downbeat().args(["config", "--port", "7001"]).env("NODE_ENV", "staging").output().unwrap();
