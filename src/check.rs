@@ -84,7 +84,11 @@ pub fn findings(facts: &Facts, config: &Config) -> Vec<Finding> {
     vec![
         finding("kernel", remedy::kernel(&host.kernel), format!("Linux {}", host.kernel)),
         finding("io_uring", remedy::ring(&facts.ring), "has all that is used".to_owned()),
-        finding("locked memory", None, format!("RLIMIT_MEMLOCK {memory}")),
+        finding(
+            "locked memory",
+            remedy::locked_memory(facts.ring.memlock_bytes),
+            format!("RLIMIT_MEMLOCK {memory}"),
+        ),
         finding(
             "descriptors",
             remedy::descriptors(host, config),

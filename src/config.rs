@@ -471,4 +471,6 @@ fn first_line(text: &str) -> &str {
 }
 
 #[cfg(test)]
+mod reliability;
+#[cfg(test)]
 mod tests;

@@ -126,7 +126,7 @@ impl Events {
                 is_cut_short,
                 faults: Faults::default(),
                 ended: 0,
-                accepts_failed: None,
+                accepts_failing: Seldom::default(),
                 status,
                 admin,
             };
@@ -144,10 +144,25 @@ struct Control {
     faults: Faults,
     /// Shards that have ended.
     ended: usize,
-    accepts_failed: Option<Instant>,
+    accepts_failing: Seldom,
     /// What the admin port tells of it.
     status: Rc<RefCell<Status>>,
     admin: Option<Serving>,
+}
+
+/// When something was last said that is said once in [`ACCEPTS_FAIL_INTERVAL`].
+#[derive(Default)]
+struct Seldom(Option<Instant>);
+
+impl Seldom {
+    /// It is to be said now.
+    fn is_due(&mut self, now: Instant) -> bool {
+        let is_due = self.0.is_none_or(|said| now.duration_since(said) >= ACCEPTS_FAIL_INTERVAL);
+        if is_due {
+            self.0 = Some(now);
+        }
+        is_due
+    }
 }
 
 /// Why the server ends.
@@ -213,8 +228,7 @@ impl Control {
     }
 
     fn say_accepts_fail(&mut self) {
-        if self.accepts_failed.is_none_or(|said| said.elapsed() >= ACCEPTS_FAIL_INTERVAL) {
-            self.accepts_failed = Some(Instant::now());
+        if self.accepts_failing.is_due(Instant::now()) {
             warn!(
                 "no descriptors or memory for new connections, which wait; raise RLIMIT_NOFILE \
                 (systemd: LimitNOFILE=) or set --connections-max lower"
@@ -302,5 +316,20 @@ impl Control {
                 return Ok(Event::Signal);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_accepts_that_fail_a_line_is_said_at_once_and_then_one_in_10_s() {
+        let start = Instant::now();
+        let mut failing = Seldom::default();
+        let at = |ms| start + Duration::from_millis(ms);
+        let said: Vec<u64> = (0..=25_000).step_by(300).filter(|ms| failing.is_due(at(*ms))).collect();
+        assert_eq!(said, [0, 10_200, 20_400]);
+        assert!(!failing.is_due(at(30_399)) && failing.is_due(at(30_400)), "just then");
     }
 }

@@ -70,7 +70,8 @@ fn run(config: &Config) -> Result<u8, Box<dyn Error>> {
 
 fn serve(config: &Config, listeners: Listeners) -> Result<u8, Box<dyn Error>> {
     let host = host::read(config.cores)?;
-    if let Some(line) = remedy::kernel(&host.kernel) {
+    let locked_memory = || remedy::locked_memory(host::locked_memory_max());
+    if let Some(line) = remedy::kernel(&host.kernel).or_else(locked_memory) {
         return Err(line.into());
     }
     let mut config = config.clone();

@@ -127,3 +127,44 @@ impl Published {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// No two figures are the same.
+    pub fn distinct() -> Figures {
+        let mut figure = 1000;
+        let mut next = || {
+            figure += 1;
+            figure
+        };
+        let engine = Stats::from_array(&std::array::from_fn(|_| next()));
+        let driver = DriverStats {
+            sockets: next(),
+            armed: next(),
+            resting: next(),
+            queued: next(),
+            ended: next(),
+            buffers_exhausted: next(),
+            receives_rearmed: next(),
+            received_bytes: next(),
+            sent_bytes: next(),
+            sends_short: next(),
+            accepts_failed: next(),
+            accepts_over_limit: next(),
+            accepts_over_address_limit: next(),
+        };
+        let ring = RingStats { enters: next(), completions: next(), overflows: next() };
+        let mesh = MeshStats { batches_sent: next(), batches_received: next() };
+        Figures { engine, driver, ring, mesh, turns: next() }
+    }
+
+    #[test]
+    fn each_figure_is_read_as_the_one_that_was_published() {
+        let Figures { engine, driver, ring, mesh, turns } = distinct();
+        let published = Published::default();
+        published.publish(&engine, &driver, &ring, &mesh, turns);
+        assert_eq!(published.figures(), distinct());
+    }
+}

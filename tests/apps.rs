@@ -104,10 +104,15 @@ fn over_the_connection_limit_is_503_and_room_is_made_when_someone_leaves() {
     let _ = refused.read_to_string(&mut answer);
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     assert!(answer.contains("\r\nRetry-After: "), "{answer}");
+    server.await_total("answered 503", |it| it.driver.accepts_over_limit, |refused| refused == 1);
+    server.await_total("refused heads", |it| it.engine.refused_heads, |refused| refused == 1);
     drop(refused);
     drop(clients.pop());
     server.await_total("sockets", |it| it.driver.sockets, |sockets| sockets == 2);
     let mut client = server.connect("/");
     say(&mut client, "room again");
     assert_eq!(client.read().unwrap(), Message::text("room again"));
+    server.await_all_armed(3);
+    assert_eq!(server.total(|it| it.driver.accepts_over_limit), 1);
+    assert_eq!(server.total(|it| it.driver.accepts_over_address_limit), 0);
 }

@@ -8,7 +8,7 @@ mod server;
 use process::{downbeat, start};
 use rustix::process::Signal;
 use server::{connect, hear_type, join};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -113,6 +113,30 @@ fn a_taken_port_is_one_line_with_its_remedy_and_exit_78() {
     drop(taken);
 }
 
+/// Less locked memory than any start has to have. Root is held to it, too.
+#[test]
+fn a_limit_of_64_kib_of_locked_memory_is_one_line_with_its_remedy_and_exit_78() {
+    let run = |arguments: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -l 64 && exec \"$0\" {arguments} --port 0 --host 127.0.0.1")]);
+        command.arg(env!("CARGO_BIN_EXE_downbeat")).env_clear().output().unwrap()
+    };
+    for arguments in ["--cores 1", "--cores 2 --supervised"] {
+        let output = run(arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(78), "{arguments}: {said}");
+        assert!(
+            said.lines().count() == 1 && said.starts_with("downbeat: RLIMIT_MEMLOCK (64 KiB) "),
+            "{said}"
+        );
+        assert!(said.contains("LimitMEMLOCK=") && output.stdout.is_empty(), "{said}");
+    }
+    let looked = run("check");
+    let found = String::from_utf8(looked.stdout).unwrap();
+    assert!(found.contains("\nFAIL  locked memory  RLIMIT_MEMLOCK (64 KiB) "), "{found}");
+    assert_eq!(looked.status.code(), Some(78));
+}
+
 #[test]
 fn config_prints_a_file_that_config_takes_back() {
     let output = downbeat().args(["config", "--port", "7001"]).env("NODE_ENV", "staging").output().unwrap();
@@ -139,21 +163,57 @@ fn help_and_version_go_to_standard_output() {
     }
 }
 
+/// Asks for the metrics on a connection that is kept, and so needs no descriptor more.
+fn accepts_failed(admin: &mut BufReader<TcpStream>) -> u64 {
+    admin.get_mut().write_all(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").unwrap();
+    let mut body_bytes = 0;
+    loop {
+        let mut line = String::new();
+        assert!(admin.read_line(&mut line).unwrap() > 0, "it was closed");
+        if let Some(bytes) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            body_bytes = bytes.trim().parse().unwrap();
+        }
+        if line == "\r\n" {
+            break;
+        }
+    }
+    let mut body = vec![0; body_bytes];
+    admin.read_exact(&mut body).unwrap();
+    let body = String::from_utf8(body).unwrap();
+    let failed =
+        body.lines().find_map(|line| line.strip_prefix("downbeat_accepts_failed_total{core=\"0\"} "));
+    failed.unwrap_or_else(|| panic!("{body}")).parse().unwrap()
+}
+
 #[test]
 fn without_descriptors_accepts_wait_one_line_says_so_and_it_recovers_by_itself() {
     let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -n 200 && exec \"$0\" --port 0 --host 127.0.0.1 --cores 1"]);
+    let arguments = "--port 0 --host 127.0.0.1 --cores 1 --admin 127.0.0.1:0";
+    command.args(["-c", &format!("ulimit -n 200 && exec \"$0\" {arguments}")]);
     command.arg(env!("CARGO_BIN_EXE_downbeat")).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut process = start(&mut command);
-    let errors = BufReader::new(process.child.stderr.take().unwrap());
+    let admin = process.banner.lines().find_map(|line| line.trim().strip_prefix("admin "));
+    let admin = admin.unwrap().trim().strip_prefix("http://").unwrap().split(' ').next().unwrap();
+    let mut admin = BufReader::new(TcpStream::connect(admin).unwrap());
+    assert_eq!(accepts_failed(&mut admin), 0);
+    let mut errors = BufReader::new(process.child.stderr.take().unwrap()).lines().map(Result::unwrap);
     // More than it may have: the last are answered 503, and hold a descriptor until they end.
+    let began = Instant::now();
     let crowd: Vec<_> = (0..250).map(|_| server::tcp(process.port)).collect();
-    let line = errors.lines().next().unwrap().unwrap();
+    let line = errors.next().unwrap();
     assert!(line.contains("no descriptors") && line.contains("LimitNOFILE="), "{line}");
+    // All that are armed may fail at once, and of those that try again each fails alone and is told of.
+    while accepts_failed(&mut admin) < 8 + 3 {
+        assert!(began.elapsed() < server::PATIENCE, "it tries no more");
+        std::thread::yield_now();
+    }
     drop(crowd);
     let mut client = connect(process.port, "/");
+    let took = began.elapsed();
     join(&mut client, "R", "u");
     hear_type(&mut client, "joined");
     process.signal(Signal::TERM);
     assert!(process.wait().success());
+    let again: Vec<String> = errors.filter(|line| line.contains("no descriptors")).collect();
+    assert!(again.len() as u64 <= took.as_secs() / 10, "{took:?}: {again:#?}");
 }

@@ -42,6 +42,7 @@ fn an_address_has_so_many_connections_on_all_cores_together() {
     assert!(is_refused(2, port));
     assert!(!is_refused(3, port), "another address has its own");
     server.await_total("refused", |it| it.driver.accepts_over_address_limit, |refused| refused == 1);
+    server.await_total("answered 503", |it| it.driver.accepts_over_limit, |refused| refused == 1);
     drop(clients);
     server.await_total("sockets", |it| it.driver.sockets, |sockets| sockets == 0);
     assert!(!is_refused(2, port), "who has gone counts no more");

@@ -169,10 +169,16 @@ fn a_room_past_room_local_max_spans_cores_on_purpose() {
     let cores: Vec<u16> = (0..12).map(|member| world.core_of(&format!("m{member}"))).collect();
     assert_eq!(cores, [1, 1, 1, 1, 0, 0, 0, 0, 0, 1, 0, 1], "home up to the limit, then the emptiest");
     world.log.clear();
-    let before = world.stats(1).envelopes_sent;
+    let counts = |world: &World| {
+        let [away, home] = [world.stats(0), world.stats(1)];
+        [home.envelopes_sent, away.envelopes_received, home.deliveries, away.deliveries]
+    };
+    let before = counts(&world);
     world.step(r#"m11 {"type":"PAUSE","roomCode":"H1"}"#);
     assert_eq!(world.log.matches(" PAUSE ").count(), 12);
-    assert_eq!(world.stats(1).envelopes_sent - before, 1, "one envelope for a core, whatever its members");
+    let after = counts(&world);
+    let more: Vec<u64> = after.iter().zip(before).map(|(after, before)| after - before).collect();
+    assert_eq!(more, [1, 1, 6, 6], "one envelope for a core, whatever its members");
 }
 
 #[test]
@@ -262,6 +268,7 @@ fn a_full_link_to_the_home_closes_who_commands_and_spares_who_pings() {
     world.log.clear();
     world.step(r#"B {"type":"PAUSE","roomCode":"H0"}"#);
     assert_eq!(world.log, "0 B close 1013\n0 B fin\n");
+    assert_eq!(world.stats(1).mesh_evicted, 1);
     world.step("unstall 0");
     world.step("wait 1");
     assert_eq!(world.log.matches("A PAUSE ").count(), 3, "what was taken is carried out");
@@ -283,4 +290,28 @@ fn the_broadcast_app_reaches_every_connection_on_every_core() {
         0 A hello
     "#]]
     .assert_eq(&world.log);
+}
+
+#[test]
+fn a_full_link_costs_those_beyond_it_the_broadcasts_that_do_not_fit() {
+    let limits = Limits { mesh_backlog_max: 3, ..Limits::default() };
+    let mut world = World::new(&Setup { app: App::Broadcast, limits, ..two_cores() });
+    for line in ["A connects on 0", "B connects on 1", "stall 1"] {
+        world.step(line);
+    }
+    world.log.clear();
+    for n in 0..5 {
+        world.send("A", Opcode::Binary, &[n]);
+        world.settle();
+    }
+    assert_eq!(world.stats(0).mesh_broadcasts_dropped, 2);
+    world.step("unstall 1");
+    world.send("A", Opcode::Binary, &[5]);
+    world.settle();
+    let heard = |name: &str| -> Vec<&str> {
+        world.log.lines().filter_map(|line| line.strip_prefix(&format!("0 {name} binary "))).collect()
+    };
+    assert_eq!(heard("A"), ["[0]", "[1]", "[2]", "[3]", "[4]", "[5]"]);
+    assert_eq!(heard("B"), ["[0]", "[1]", "[2]", "[5]"], "neither closed nor out of order");
+    assert_eq!(world.stats(0).mesh_broadcasts_dropped, 2);
 }

@@ -6,7 +6,7 @@ use engine::limits::{TURN_ANSWER_BYTES_MAX, TURN_ANSWERS_MAX};
 use engine::{Action, App, ConnectionId, Limits};
 use expect_test::{Expect, expect};
 use wire::frame::Opcode;
-use world::{Setup, World, masked_frame, run};
+use world::{Setup, World, masked_frame, play, run};
 
 fn check(setup: &Setup, script: &str, expected: &Expect) {
     expected.assert_eq(&run(setup, script));
@@ -133,12 +133,13 @@ fn a_head_over_8_kib_is_answered_431() {
     assert_eq!(world.log, "0 A 431 on core 0\n0 A fin\n");
     world.step("A ends");
     assert!(world.log.ends_with("A closed\n"));
-    assert_eq!(world.stats(0).connections, 0);
+    let stats = world.stats(0);
+    assert_eq!((stats.refused_heads, stats.heads_too_large, stats.connections), (1, 1, 0));
 }
 
 #[test]
 fn pings_come_each_25_s_and_silence_after_two_ends_the_connection() {
-    check(
+    let world = play(
         &Setup::default(),
         r#"
         A connects on 0
@@ -149,43 +150,47 @@ fn pings_come_each_25_s_and_silence_after_two_ends_the_connection() {
         A pongs
         wait 40000
         "#,
-        &expect![[r#"
-            0 A 101 on core 0
-            0 A joined roomCode:R, wsId:<A>, hostUserId:u-A, isHost:true
-            0 A playback_state currentTrack:null, isPlaying:false, playbackPosition:0, duration:null
-            0 B 101 on core 0
-            0 B joined roomCode:R, wsId:<B>, hostUserId:u-A, isHost:false
-            0 B playback_state currentTrack:null, isPlaying:false, playbackPosition:0, duration:null
-            0 A user_joined userId:u-B, wsId:<B>, totalClients:2
-            25000 A ping []
-            25000 B ping []
-            50000 A ping []
-            50000 B ping []
-            50000 A rests
-            50000 B rests
-            75000 A ping []
-            75000 A user_left userId:u-B, wsId:<B>, totalClients:1
-            75000 B reset
-        "#]],
     );
+    expect![[r#"
+        0 A 101 on core 0
+        0 A joined roomCode:R, wsId:<A>, hostUserId:u-A, isHost:true
+        0 A playback_state currentTrack:null, isPlaying:false, playbackPosition:0, duration:null
+        0 B 101 on core 0
+        0 B joined roomCode:R, wsId:<B>, hostUserId:u-A, isHost:false
+        0 B playback_state currentTrack:null, isPlaying:false, playbackPosition:0, duration:null
+        0 A user_joined userId:u-B, wsId:<B>, totalClients:2
+        25000 A ping []
+        25000 B ping []
+        50000 A ping []
+        50000 B ping []
+        50000 A rests
+        50000 B rests
+        75000 A ping []
+        75000 A user_left userId:u-B, wsId:<B>, totalClients:1
+        75000 B reset
+    "#]]
+    .assert_eq(&world.log);
+    assert_eq!((world.stats(0).pings_unanswered, world.stats(0).connections), (1, 1));
 }
 
 #[test]
 fn a_peer_that_does_not_end_after_our_close_frame_is_reset_after_5_s() {
-    check(
+    let world = play(
         &Setup::default(),
         r#"
         A connects on 0
         A closes
         wait 6000
         "#,
-        &expect![[r#"
-            0 A 101 on core 0
-            0 A close 1000
-            0 A fin
-            5000 A reset
-        "#]],
     );
+    expect![[r#"
+        0 A 101 on core 0
+        0 A close 1000
+        0 A fin
+        5000 A reset
+    "#]]
+    .assert_eq(&world.log);
+    assert_eq!(world.stats(0).close_timeouts, 1);
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod world;
 
 use engine::{Authz, Limits};
 use expect_test::{Expect, expect};
-use world::{Setup, World, run};
+use world::{Setup, World, play, run};
 
 fn check(script: &str, expected: &Expect) {
     expected.assert_eq(&run(&Setup::default(), script));
@@ -169,7 +169,7 @@ fn difference_4_a_second_room_leaves_the_first_and_joining_again_is_no_new_membe
 #[test]
 fn difference_5_readiness_belongs_to_one_handshake_and_to_present_members() {
     // A leaver's answer no longer counts: after B has left, C alone is not two thirds of A and C.
-    let log = run(
+    let world = play(
         &Setup::default(),
         r#"
         A connects on 0
@@ -189,6 +189,8 @@ fn difference_5_readiness_belongs_to_one_handshake_and_to_present_members() {
         wait 2600
         "#,
     );
+    assert_eq!(world.stats(0).stale_readiness, 1, "C's answer to an older one");
+    let log = world.log;
     assert!(!after(&log, "PREPARE_TRACK audioUrl:b.mp3").contains("PLAY audioUrl"), "{log}");
     assert!(!log.contains("A PLAY audioUrl:a.mp3"), "{log}");
     // The first handshake's timers (5.5 s, 9 s) do not start the second; its own 5.5 s does.
@@ -347,10 +349,11 @@ fn difference_9_device_ready_is_coalesced_in_large_rooms_only() {
             world.step("wait 10");
             world.step(&format!("m{member} ready R"));
         }
-        world.log.lines().filter(|line| line.contains(" m0 device_ready")).count()
+        let seen = world.log.lines().filter(|line| line.contains(" m0 device_ready")).count();
+        (seen, world.stats(0).device_ready_coalesced)
     };
-    assert_eq!(ready_seen(64), 63);
-    assert_eq!(ready_seen(65), 64_usize.div_ceil(25));
+    assert_eq!(ready_seen(64), (63, 0));
+    assert_eq!(ready_seen(65), (64_usize.div_ceil(25), 61));
 }
 
 #[test]

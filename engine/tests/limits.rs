@@ -2,19 +2,15 @@
 
 mod world;
 
-use engine::{App, ConnectionId, Limits, Stats};
-use expect_test::{Expect, expect};
+use engine::{App, ConnectionId, Limits, Stats, placement};
+use expect_test::expect;
 use wire::frame::Opcode;
-use world::{Setup, World, masked_frame, run};
+use world::{SEED, Setup, World, masked_frame, play};
 
 const PING: &str = r#"{"type":"time_ping","id":"1","t0":1}"#;
 /// The same, with what only the whole parser reads.
 const SPACED_PING: &str = r#"{ "type": "time_ping", "id": "1", "t0": 1, "extra": [] }"#;
 const SEEK: &str = r#"{"type":"SEEK","roomCode":"R","seekPositionMs":1000}"#;
-
-fn check(setup: &Setup, script: &str, expected: &Expect) {
-    expected.assert_eq(&run(setup, script));
-}
 
 fn with(limits: Limits) -> Setup {
     Setup { limits, ..Setup::default() }
@@ -206,7 +202,7 @@ fn commands_of_members_on_other_cores_have_the_same_rates() {
 
 #[test]
 fn whoever_joins_nothing_within_30_s_is_closed() {
-    check(
+    let world = play(
         &Setup::default(),
         "A connects on 0
          B connects on 0
@@ -214,21 +210,23 @@ fn whoever_joins_nothing_within_30_s_is_closed() {
          B joins R b b
          wait 500
          wait 60000",
-        &expect![[r#"
-            0 A 101 on core 0
-            0 B 101 on core 0
-            25000 A ping []
-            25000 B ping []
-            29900 B joined roomCode:R, wsId:<B>, hostUserId:b, isHost:true
-            29900 B playback_state currentTrack:null, isPlaying:false, playbackPosition:0, duration:null
-            30000 A close 1008
-            30000 A fin
-            35000 A reset
-            50000 B ping []
-            75000 B ping []
-            75000 B rests
-        "#]],
     );
+    expect![[r#"
+        0 A 101 on core 0
+        0 B 101 on core 0
+        25000 A ping []
+        25000 B ping []
+        29900 B joined roomCode:R, wsId:<B>, hostUserId:b, isHost:true
+        29900 B playback_state currentTrack:null, isPlaying:false, playbackPosition:0, duration:null
+        30000 A close 1008
+        30000 A fin
+        35000 A reset
+        50000 B ping []
+        75000 B ping []
+        75000 B rests
+    "#]]
+    .assert_eq(&world.log);
+    assert_eq!((world.stats(0).join_timeouts, world.stats(0).close_timeouts), (1, 1));
 }
 
 #[test]
@@ -385,22 +383,48 @@ fn going_to_and_fro_between_rooms_of_others_makes_none() {
     assert_eq!(count(&world.log, "close"), 0);
 }
 
+/// Each core admits its part, a fraction rounded up, of the rooms whose home it is; a core that is full closes who would
+/// make one more, also while others have places left.
 #[test]
 fn there_are_so_many_rooms_and_no_more() {
     let limits = Limits { rooms_max: 4, ..Limits::default() };
-    for cores in [1, 2] {
+    for (cores, part) in [(1, 4), (2, 2), (3, 2)] {
         let mut world = World::new(&Setup { cores, limits: limits.clone(), ..Setup::default() });
-        for n in 0..12 {
+        let home = |room: &str| usize::from(placement::home(SEED, room, cores).0);
+        let (mut made, mut refused) = (vec![Vec::new(); usize::from(cores)], vec![0; usize::from(cores)]);
+        for n in 0..24 {
+            let room = format!("R{n}");
+            world.step(&format!("M{n} connects on 0"));
+            world.step(&format!("M{n} joins {room} u u"));
+            let home = home(&room);
+            let is_admitted = made[home].len() < part;
+            if is_admitted {
+                made[home].push(n);
+            } else {
+                refused[home] += 1;
+            }
+            let (joined, closed) = (
+                count(&world.log, &format!(" M{n} joined")),
+                count(&world.log, &format!(" M{n} close 1013")),
+            );
+            assert_eq!((joined, closed), (usize::from(is_admitted), usize::from(!is_admitted)), "{room}");
+        }
+        for core in 0..usize::from(cores) {
+            assert!(made[core].len() == part && refused[core] > 0, "core {core} of {cores} gets full");
+            let stats = world.stats(core);
+            assert_eq!((stats.rooms, stats.rooms_refused), (part as u64, refused[core]), "core {core}");
+        }
+        world.step("N connects on 0");
+        world.step(&format!("N joins R{} u u", made[0][0]));
+        assert_eq!(count(&world.log, "N joined"), 1, "a room that is there may be joined");
+        // One that ends makes place for one more of the same core.
+        world.step(&format!("M{} ends", made[0][1]));
+        let next: Vec<usize> = (24..).filter(|n| home(&format!("R{n}")) == 0).take(2).collect();
+        for n in &next {
             world.step(&format!("M{n} connects on 0"));
             world.step(&format!("M{n} joins R{n} u u"));
         }
-        let (joined, closed) = (count(&world.log, "joined"), count(&world.log, "close 1013"));
-        assert!(joined <= 4 && joined + closed == 12, "{}", world.log);
-        assert_eq!(total(&world, |stats| stats.rooms), joined as u64);
-        assert_eq!(total(&world, |stats| stats.rooms_refused), closed as u64);
-        let member = (0..12).find(|n| world.log.contains(&format!("M{n} joined"))).unwrap();
-        world.step("N connects on 0");
-        world.step(&format!("N joins R{member} u u"));
-        assert_eq!(count(&world.log, "N joined"), 1, "a room that is there may be joined");
+        assert_eq!(count(&world.log, &format!(" M{} joined", next[0])), 1);
+        assert_eq!(count(&world.log, &format!(" M{} close 1013", next[1])), 1);
     }
 }

@@ -306,6 +306,32 @@ mod tests {
     }
 
     #[test]
+    fn every_name_picks_the_times_that_it_is_called_after() {
+        let mut observed = Observed::default();
+        let Observed { turn, dwell, handshake, rtt, reported_rtt, ready, start_skew, drift } = &mut observed;
+        let all = [
+            ("turn", turn),
+            ("dwell", dwell),
+            ("handshake", handshake),
+            ("rtt", rtt),
+            ("reported_rtt", reported_rtt),
+            ("ready", ready),
+            ("start_skew", start_skew),
+            ("drift", drift),
+        ];
+        let mut count = 0;
+        let counts = all.map(|(name, times)| {
+            count += 1;
+            times.saturating_record_n(1, count);
+            (name, count)
+        });
+        for (name, count) in counts {
+            let (.., pick) = TIMES.iter().find(|(exported, ..)| *exported == name).unwrap();
+            assert_eq!(pick(&observed).len(), count, "{name}");
+        }
+    }
+
+    #[test]
     fn the_minute_forgets_what_is_older_and_keeps_an_interval_that_is_longer() {
         let start = Instant::now();
         let at = |s: u64| start + Duration::from_secs(s);

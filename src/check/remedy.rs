@@ -7,6 +7,9 @@ use std::io;
 /// The oldest kernel that has all flags of `src/ring.rs`.
 const KERNEL_MIN: (u32, u32) = (6, 1);
 
+/// What an executor refuses to begin with less of, whoever it runs as (glommio, `sys/uring.rs`).
+const LOCKED_BYTES_MIN: u64 = 512 * 1024;
+
 /// How making a ring went, and what may be the reason.
 #[derive(Clone, Debug, Default)]
 pub struct RingFacts {
@@ -51,6 +54,17 @@ pub fn kernel(release: &str) -> Option<String> {
     let (oldest_major, oldest_minor) = KERNEL_MIN;
     ((major, minor) < KERNEL_MIN).then(|| {
         format!("Linux {release} is too old; {oldest_major}.{oldest_minor} is the oldest that will do")
+    })
+}
+
+/// RLIMIT_MEMLOCK is too little for any start, also of who is not bound by it.
+pub fn locked_memory(allowed_bytes: Option<u64>) -> Option<String> {
+    allowed_bytes.filter(|bytes| *bytes < LOCKED_BYTES_MIN).map(|bytes| {
+        format!(
+            "RLIMIT_MEMLOCK ({} KiB) is too little, {} KiB are the least, for root too; systemd: LimitMEMLOCK=infinity",
+            bytes / 1024,
+            LOCKED_BYTES_MIN / 1024
+        )
     })
 }
 

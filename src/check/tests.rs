@@ -106,8 +106,16 @@ fn a_ring_without_a_feature() {
 
 #[test]
 fn too_little_locked_memory() {
-    expect!["io_uring: RLIMIT_MEMLOCK (64 KiB) is too little for the rings; systemd: LimitMEMLOCK=infinity, or lower --buffers and --cores"]
-        .assert_eq(&failure(&refused(libc::ENOMEM, |ring| ring.memlock_bytes = Some(65_536)), &config()));
+    expect!["io_uring: RLIMIT_MEMLOCK (512 KiB) is too little for the rings; systemd: LimitMEMLOCK=infinity, or lower --buffers and --cores"]
+        .assert_eq(&failure(&refused(libc::ENOMEM, |ring| ring.memlock_bytes = Some(524_288)), &config()));
+}
+
+/// A ring of ours can be had, as by root, and yet nothing would start.
+#[test]
+fn less_locked_memory_than_any_start_must_have() {
+    let ring = RingFacts { memlock_bytes: Some(524_287), ..facts().ring };
+    expect!["locked memory: RLIMIT_MEMLOCK (511 KiB) is too little, 512 KiB are the least, for root too; systemd: LimitMEMLOCK=infinity"]
+        .assert_eq(&failure(&Facts { ring, ..facts() }, &config()));
 }
 
 #[test]

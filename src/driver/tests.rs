@@ -407,12 +407,15 @@ fn accepts_that_find_no_descriptor_pause_longer_each_time() {
         assert_eq!(kernel.accepts(), 1);
     }
     assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 500, 500]);
+    let failed = ACCEPTS_PER_LISTENER as u64 + 7;
+    assert_eq!(kernel.driver.stats().accepts_failed, failed);
     // One success and it begins anew; another end of an accept is not a shortage.
     kernel.accept(SOCKET);
     assert_eq!(kernel.accepts(), ACCEPTS_PER_LISTENER);
     kernel.complete(ACCEPT.to_bits(), -libc::ECONNABORTED, false, b"");
     kernel.turn();
     assert_eq!(kernel.accepts(), 1);
+    assert_eq!(kernel.driver.stats().accepts_failed, failed);
 }
 
 #[test]

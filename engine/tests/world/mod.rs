@@ -13,6 +13,8 @@ use std::collections::{BTreeMap, HashMap};
 use wire::frame::{self, Opcode};
 
 const UNIX_START_US: i64 = 1_750_000_000_000_000;
+/// What homes of rooms are drawn with.
+pub const SEED: Seed = Seed(4, 12);
 const KEY: [u8; 4] = [1, 2, 3, 4];
 
 /// Shards, links and clients.
@@ -60,9 +62,14 @@ impl Default for Setup {
 
 /// Runs a script in a world and returns the log.
 pub fn run(setup: &Setup, script: &str) -> String {
+    play(setup, script).log
+}
+
+/// Runs a script in a world.
+pub fn play(setup: &Setup, script: &str) -> World {
     let mut world = World::new(setup);
     script.lines().map(str::trim).filter(|line| !line.is_empty()).for_each(|line| world.step(line));
-    world.log
+    world
 }
 
 fn settings(setup: &Setup, core: u16) -> Settings {
@@ -72,7 +79,7 @@ fn settings(setup: &Setup, core: u16) -> Settings {
         app: setup.app,
         authz: setup.authz,
         limits: setup.limits.clone(),
-        seed: Seed(4, 12),
+        seed: SEED,
         page: None,
     }
 }
