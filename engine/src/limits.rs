@@ -97,6 +97,9 @@ pub struct Limits {
     pub room_local_max: usize,
     /// Envelopes waiting for one peer; past it pings are dropped and others cost a connection (1013).
     pub mesh_backlog_max: usize,
+    /// PAUSE_STATEs of a room that may be due at once: with a handshake's, it has one timer more than these. Past it the
+    /// newest is not sent.
+    pub pause_states_max: usize,
     /// Sends in one turn of nothing but news of who came and went. What is put off gathers, so that a herd that returns
     /// to its rooms costs fewer sends than one to each member for each who came, and holds up those who play by a
     /// millisecond.
@@ -136,6 +139,7 @@ impl Default for Limits {
             room_code_bytes_max: 256,
             room_local_max: 1024,
             mesh_backlog_max: 64 * 1024,
+            pause_states_max: 2,
             news_sends_max: 128,
         }
     }

@@ -23,8 +23,6 @@ const SNAPSHOT_LEAD_US: i64 = 700 * MS;
 const SEEK_DELAY_MS: u32 = 300;
 /// A PAUSE is followed by a PAUSE_STATE after this.
 const PAUSE_STATE_DELAY_US: i64 = 300 * MS;
-/// PAUSE_STATEs that may be due at once; with the handshake's, a room has three timers at most.
-const PAUSE_STATES_MAX: usize = 2;
 /// A room that was restored, or that outlives its members in a drain, waits so long for someone to join.
 pub const VACANT_US: i64 = 120_000 * MS;
 const RESUME_DELAY_MS: f64 = 400.0;
@@ -455,13 +453,14 @@ impl Room {
         catch_up.push_frame(out);
     }
 
-    /// PAUSE: stops, and cancels a pending handshake.
-    pub fn pause(&mut self, now: Now, out: &mut Vec<u8>) {
+    /// PAUSE: stops, and cancels a pending handshake. False if as many PAUSE_STATEs are due already, so that it has none.
+    pub fn pause(&mut self, pause_states_max: usize, now: Now, out: &mut Vec<u8>) -> bool {
         let position_us = self.position_us(now);
         self.forget_out_of_sync();
         self.readiness = None;
         self.paused_us = Some(position_us);
-        if self.pause_states_us.len() < PAUSE_STATES_MAX {
+        let has_state = self.pause_states_us.len() < pause_states_max;
+        if has_state {
             self.pause_states_us.push_back(now.master_us + PAUSE_STATE_DELAY_US);
         }
         let pause = Answer::Pause {
@@ -470,6 +469,7 @@ impl Room {
             timestamp: Timestamp(now.unix_us),
         };
         pause.push_frame(out);
+        has_state
     }
 
     /// RESUME: goes on after the delay from where it is, paused or not.

@@ -75,6 +75,8 @@ counters! {
     commands_excess,
     /// Commands past their room's rate.
     room_commands_excess,
+    /// PAUSE_STATEs that were not sent because as many were due already.
+    pause_states_excess,
     /// Connections closed with 1008 for making too many rooms, or with 1013 because there are too many.
     rooms_refused,
     /// Connections closed with 1008 because they joined nothing in time.

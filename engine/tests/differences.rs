@@ -4,7 +4,7 @@
 
 mod world;
 
-use engine::{Authz, Limits};
+use engine::Authz;
 use expect_test::{Expect, expect};
 use world::{Setup, World, play, run};
 
@@ -409,12 +409,4 @@ fn difference_12_a_lone_surrogate_comes_back_as_the_replacement_character() {
             0 A TRACK_CHANGE trackData:{title:🎵 �}
         "#]],
     );
-}
-
-#[test]
-fn limits_are_the_defaults_that_the_documents_promise() {
-    let limits = Limits::default();
-    assert_eq!((limits.head_bytes_max, limits.head_timeout_ms), (8 * 1024, 10_000));
-    assert_eq!((limits.message_bytes_max, limits.outbox_bytes_max), (64 * 1024, 256 * 1024));
-    assert_eq!((limits.ping_interval_ms, limits.pings_unanswered_max), (25_000, 2));
 }

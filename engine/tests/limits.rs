@@ -428,3 +428,35 @@ fn there_are_so_many_rooms_and_no_more() {
         assert_eq!(count(&world.log, &format!(" M{} close 1013", next[1])), 1);
     }
 }
+
+#[test]
+fn of_three_pauses_at_once_two_have_a_pause_state() {
+    const PAUSE: &str = r#"{"type":"PAUSE","roomCode":"R"}"#;
+    let mut world = room(&Setup::default(), &["A"]);
+    for pauses in [2, 3] {
+        world.log.clear();
+        (0..pauses).for_each(|_| world.say("A", PAUSE));
+        world.step("wait 1000");
+        assert_eq!(count(&world.log, "PAUSE pausedAtMs"), pauses);
+        assert_eq!(count(&world.log, "PAUSE_STATE"), 2);
+        assert_eq!(world.stats(0).pause_states_excess, pauses as u64 - 2);
+    }
+}
+
+#[test]
+fn a_room_has_one_handshake_pending() {
+    const PLAY_A: &str = r#"{"type":"PLAY","roomCode":"R","audioUrl":"a.mp3"}"#;
+    const PLAY_B: &str = r#"{"type":"PLAY","roomCode":"R","audioUrl":"b.mp3"}"#;
+    let mut world = room(&Setup::default(), &["A"]);
+    world.say("A", PLAY_A);
+    world.say("A", PLAY_A);
+    world.settle();
+    assert_eq!(count(&world.log, "PREPARE_TRACK"), 1);
+    assert_eq!(world.stats(0).messages_ignored, 1);
+    world.say("A", PLAY_B);
+    world.settle();
+    assert_eq!(count(&world.log, "PREPARE_TRACK"), 2);
+    world.step("wait 10000");
+    assert_eq!(count(&world.log, "PLAY audioUrl:b.mp3"), 1);
+    assert_eq!(count(&world.log, "PLAY audioUrl:a.mp3"), 0);
+}

@@ -25,7 +25,7 @@ const PREFIX: &str = "downbeat_";
 type Count = fn(&Figures) -> u64;
 
 /// Why something was refused, dropped or ended: the reason, what it was, the count.
-pub const REFUSALS: [(&str, &str, Count); 31] = [
+pub const REFUSALS: [(&str, &str, Count); 32] = [
     ("heads", "upgrade requests not answered with 101", |it| it.engine.refused_heads),
     ("heads_too_large", "of those, with 431", |it| it.engine.heads_too_large),
     ("origins", "of those, with 403: a page of an origin that is not allowed", |it| {
@@ -44,6 +44,7 @@ pub const REFUSALS: [(&str, &str, Count); 31] = [
     ("pongs_skipped", "pings not answered because a newer one was", |it| it.engine.pongs_skipped),
     ("commands", "commands past their sender's rate", |it| it.engine.commands_excess),
     ("room_commands", "commands past their room's rate", |it| it.engine.room_commands_excess),
+    ("pause_states", "PAUSE_STATEs when as many were due already", |it| it.engine.pause_states_excess),
     ("rooms", "connections for one room too many (1008, 1013)", |it| it.engine.rooms_refused),
     ("message_timeouts", "connections whose message did not come in time (1008)", |it| {
         it.engine.message_timeouts
@@ -66,9 +67,10 @@ pub const REFUSALS: [(&str, &str, Count); 31] = [
 ];
 
 /// What each core counts.
-const COUNTERS: [(&str, &str, Count); 24] = [
+const COUNTERS: [(&str, &str, Count); 25] = [
     ("accepted", "Connections accepted", |it| it.engine.accepted),
     ("upgraded", "Connections answered with 101", |it| it.engine.upgraded),
+    ("pages_served", "Requests answered with the page, or its head", |it| it.engine.pages_served),
     ("handed_away", "Connections given to the core of their room before the 101", |it| it.engine.handed_away),
     ("handed_in", "Connections taken from other cores before the 101", |it| it.engine.handed_in),
     ("messages", "Messages received, text and binary", |it| it.engine.messages_received),

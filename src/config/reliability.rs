@@ -21,13 +21,8 @@ const IN_WORDS: [(&[&str], &str, &[&str]); 5] = [
 ];
 
 /// Limits that cannot be set, and how they are shown.
-fn constants() -> [(&'static str, &'static str, bool); 3] {
-    [
-        ("PONGS_PENDING_MAX", "16", PONGS_PENDING_MAX == 16),
-        ("LATE_MS", "1 s", LATE_MS == 1_000),
-        // The room's own; the simulator holds it.
-        ("PAUSE_STATES_MAX", "a handshake and two PAUSE_STATEs", true),
-    ]
+fn constants() -> [(&'static str, &'static str, bool); 2] {
+    [("PONGS_PENDING_MAX", "16", PONGS_PENDING_MAX == 16), ("LATE_MS", "1 s", LATE_MS == 1_000)]
 }
 
 /// A row of the table: what, setting, default, past it, counter, crossed by, kept clear of by.

@@ -628,6 +628,14 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Envelopes that wait for one core; past it pings are dropped and members closed with 1013"
     ),
     limit!(
+        pause_states_max,
+        "DOWNBEAT_PAUSE_STATES_MAX",
+        "N",
+        "1 to 16",
+        1..=16,
+        "PAUSE_STATEs of a room that may be due at once; past it the newest is not sent"
+    ),
+    limit!(
         news_sends_max,
         "DOWNBEAT_NEWS_SENDS_MAX",
         "N",

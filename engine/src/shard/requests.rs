@@ -271,7 +271,10 @@ impl Shard {
                     self.stats.messages_ignored += 1;
                 }
             }
-            Request::Pause => commanded.pause(now, &mut frames),
+            Request::Pause => {
+                let has_state = commanded.pause(self.settings.limits.pause_states_max, now, &mut frames);
+                self.stats.pause_states_excess += u64::from(!has_state);
+            }
             Request::Resume { start_delay_ms } => commanded.resume(*start_delay_ms, now, &mut frames),
             Request::Seek { position_ms } => commanded.seek(*position_ms, now, &mut frames),
             Request::TrackChange { track } => commanded.change_track(*track, now, &mut frames),

@@ -25,7 +25,7 @@ const RENAMED: [(&str, &str); 15] = [
 ];
 
 /// Likewise the reasons of refusals.
-const REASONS_RENAMED: [(&str, &str); 9] = [
+const REASONS_RENAMED: [(&str, &str); 10] = [
     ("heads", "refused_heads"),
     ("origins", "origins_refused"),
     ("connections", "accepts_over_limit"),
@@ -34,11 +34,12 @@ const REASONS_RENAMED: [(&str, &str); 9] = [
     ("controls", "controls_excess"),
     ("commands", "commands_excess"),
     ("room_commands", "room_commands_excess"),
+    ("pause_states", "pause_states_excess"),
     ("rooms", "rooms_refused"),
 ];
 
 /// Figures that no metric has: tests look at them.
-const NOT_EXPORTED: [&str; 3] = ["ended", "pages_served", "sockets"];
+const NOT_EXPORTED: [&str; 2] = ["ended", "sockets"];
 
 /// The page has a row for each: its name and its help, as the exporter says them.
 #[test]
