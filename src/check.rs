@@ -12,7 +12,7 @@ use crate::driver;
 use crate::host::{self, Host};
 use crate::mesh::Mesh;
 use crate::ring::Ring;
-use crate::server::Listeners;
+use crate::server::{self, Listeners};
 use remedy::RingFacts;
 use serde::Serialize;
 use std::fmt::Write;
@@ -50,7 +50,7 @@ pub fn look(config: &Config) -> io::Result<Facts> {
     let host = host::read(config.cores)?;
     Ok(Facts {
         host,
-        ring: RingFacts::read(try_ring(config).err()),
+        ring: RingFacts::read(try_rings(config).err()),
         port: Listeners::bind(config).err().map(|error| error.to_string()),
         admin: admin::listen(&config.admin, Duration::ZERO)
             .map(|port| port.to_string())
@@ -59,11 +59,17 @@ pub fn look(config: &Config) -> io::Result<Facts> {
     })
 }
 
-/// Makes a ring as a shard does, and lets it go.
-fn try_ring(config: &Config) -> io::Result<()> {
-    let (meshes, _) = Mesh::new(1, 1)?;
-    let doorbell = meshes[0].doorbell().listen()?;
-    Ring::new(&config.ring, doorbell, driver::doorbell_tag()).map(drop)
+/// Makes the rings of all shards and of their executors as a start does, and lets them go.
+fn try_rings(config: &Config) -> io::Result<()> {
+    let (meshes, _) = Mesh::new(config.cores as u16, 1)?;
+    // The first is for the control core, whose executor is no other.
+    let mut executors = vec![server::executor("check").make()?];
+    let mut rings = Vec::new();
+    for mesh in &meshes {
+        executors.push(server::executor("check").make()?);
+        rings.push(Ring::new(&config.ring, mesh.doorbell().listen()?, driver::doorbell_tag())?);
+    }
+    Ok(())
 }
 
 /// What is to be thought of it, in the order in which a start would fail.

@@ -193,12 +193,7 @@ pub fn start(
             notify: Arc::clone(notify),
             kept: Arc::default(),
         };
-        // The thread pins itself: the executor's own pinning reads the whole CPU topology several times,
-        // which is most of the time that a start takes.
-        let executor = LocalExecutorBuilder::new(Placement::Unbound)
-            .name(&format!("shard-{core}"))
-            .io_memory(EXECUTOR_IO_MEMORY_BYTES)
-            .ring_depth(EXECUTOR_RING_ENTRIES)
+        let executor = executor(&format!("shard-{core}"))
             .spawn(move || async move { life::live(&plan, station, restored) })
             .map_err(|error| StartError::new(format!("cannot start the executor of core {core}: {error}")))?;
         let cpu = cpus[core % cpus.len()].id;
@@ -346,6 +341,15 @@ fn listen_per_core(
         ports.push(bound);
     }
     Ok(ports)
+}
+
+/// A shard's executor. Its thread pins itself: the executor's own pinning reads the whole CPU topology several times, which
+/// is most of the time that a start takes.
+pub fn executor(name: &str) -> LocalExecutorBuilder {
+    LocalExecutorBuilder::new(Placement::Unbound)
+        .name(name)
+        .io_memory(EXECUTOR_IO_MEMORY_BYTES)
+        .ring_depth(EXECUTOR_RING_ENTRIES)
 }
 
 fn draw_seed() -> Result<Seed, StartError> {

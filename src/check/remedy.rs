@@ -42,7 +42,7 @@ impl RingFacts {
     /// What may have ended an executor before it had a ring of ours: its own rings failed. They lock memory, which ours
     /// hardly do.
     pub fn of_executor(config: &Config) -> RingFacts {
-        let error = super::try_ring(config).err();
+        let error = super::try_rings(config).err();
         RingFacts::read(Some(error.unwrap_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))))
     }
 }
