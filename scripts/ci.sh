@@ -49,7 +49,7 @@ step "every unsafe block against docs/unsafe.md"
 scripts/unsafe-audit.sh
 
 step "what is planted to test the tests still fits the code"
-for patch in bench/planted/*.patch sim/planted/*.patch; do git apply --check "$patch"; done
+for patch in bench/planted/*.patch fuzz/planted/*.patch sim/planted/*.patch; do git apply --check "$patch"; done
 
 step "dependencies: licences, versions, sources, known faults"
 scripts/deny.sh
