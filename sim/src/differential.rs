@@ -5,6 +5,7 @@
 //! model's order, and nothing else comes.
 
 pub mod shards;
+#[cfg(feature = "programs")]
 pub mod sockets;
 
 use crate::generate::fill_checks;
