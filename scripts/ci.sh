@@ -23,6 +23,7 @@ may_skip() {
 # beside NAME COMMAND...: begins it now, to go on beside other steps; `ended NAME` waits for it, shows what it printed and
 # has its exit status. What only computes is to leave the steps beside it their CPU time: nice.
 declare -A begun=()
+trap '[[ ${#begun[@]} == 0 ]] || kill "${begun[@]}" 2> /dev/null || true' EXIT
 beside() {
     local name=$1
     shift
@@ -32,6 +33,7 @@ beside() {
 ended() {
     local status=0
     wait "${begun[$1]}" || status=$?
+    unset "begun[$1]"
     cat "target/$1.log"
     return "$status"
 }

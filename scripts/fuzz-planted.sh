@@ -5,17 +5,14 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-planted=("$@")
-[[ ${#planted[@]} -gt 0 ]] || mapfile -t planted < <(basename -s .patch fuzz/planted/*.patch)
+. scripts/planted.sh
+choose_planted fuzz "$@"
 folder=$PWD/target/planted-fuzz
 mkdir -p "$folder"
 missed=0
 
 for name in "${planted[@]}"; do
-  git worktree prune
-  rm -rf "$folder/tree"
-  git worktree add --quiet --force --detach "$folder/tree" HEAD
-  git -C "$folder/tree" apply "$PWD/fuzz/planted/$name.patch"
+  plant fuzz "$name" "$folder/tree"
   test=(cargo test --quiet --manifest-path "$folder/tree/Cargo.toml" --target-dir "$folder" -p downbeat-properties --test corpus)
   # What does not compile is no fault that was found.
   "${test[@]}" --no-run

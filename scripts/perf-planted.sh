@@ -6,8 +6,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-planted=("$@")
-[[ ${#planted[@]} -gt 0 ]] || mapfile -t planted < <(basename -s .patch bench/planted/*.patch)
+. scripts/planted.sh
+choose_planted bench "$@"
 folder=$PWD/target/planted
 mkdir -p "$folder"
 missed=0
@@ -18,10 +18,7 @@ gate() {
 }
 
 for name in "${planted[@]}"; do
-  git worktree prune
-  rm -rf "$folder/tree"
-  git worktree add --quiet --force --detach "$folder/tree" HEAD
-  git -C "$folder/tree" apply "$PWD/bench/planted/$name.patch"
+  plant bench "$name" "$folder/tree"
   mkdir -p "$folder/build"
   ln -s "$folder/build" "$folder/tree/target"
   status=0

@@ -5,17 +5,14 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-planted=("$@")
-[[ ${#planted[@]} -gt 0 ]] || mapfile -t planted < <(basename -s .patch sim/planted/*.patch)
+. scripts/planted.sh
+choose_planted sim "$@"
 folder=$PWD/target/planted-sim
 mkdir -p "$folder"
 missed=0
 
 for name in "${planted[@]}"; do
-  git worktree prune
-  rm -rf "$folder/tree"
-  git worktree add --quiet --force --detach "$folder/tree" HEAD
-  git -C "$folder/tree" apply "$PWD/sim/planted/$name.patch"
+  plant sim "$name" "$folder/tree"
   scripts/sim-build.sh "$folder/tree"
   status=0
   timeout 60 target/sim/release/simulate --seeds 1000000 > "$folder/$name.log" 2>&1 || status=$?
