@@ -8,6 +8,7 @@ pub mod remedy;
 use crate::admin;
 use crate::backup::Store;
 use crate::config::Config;
+use crate::control;
 use crate::driver;
 use crate::host::{self, Host};
 use crate::mesh::Mesh;
@@ -62,11 +63,10 @@ pub fn look(config: &Config) -> io::Result<Facts> {
 /// Makes the rings of all shards and of their executors as a start does, and lets them go.
 fn try_rings(config: &Config) -> io::Result<()> {
     let (meshes, _) = Mesh::new(config.cores as u16, 1)?;
-    // The first is for the control core, whose executor is no other.
-    let mut executors = vec![server::executor("check").make()?];
+    let mut executors = vec![server::executor("control", control::RING_ENTRIES).make()?];
     let mut rings = Vec::new();
     for mesh in &meshes {
-        executors.push(server::executor("check").make()?);
+        executors.push(server::executor("shard", server::EXECUTOR_RING_ENTRIES).make()?);
         rings.push(Ring::new(&config.ring, mesh.doorbell().listen()?, driver::doorbell_tag())?);
     }
     Ok(())

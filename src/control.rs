@@ -10,13 +10,13 @@ mod watchdog;
 use crate::admin::{self, Drain, Facts, Port, Serving, Status};
 use crate::config::{Config, DrainSettings};
 use crate::life::Faults;
-use crate::server::{Notice, Notify, Running};
+use crate::server::{self, Notice, Notify, Running};
 use crate::turn::Command;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use futures_lite::{AsyncReadExt, FutureExt};
+use glommio::LocalExecutor;
 use glommio::net::UnixStream;
 use glommio::timer::Timer;
-use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 pub use keeper::Keeper;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -31,8 +31,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
 
-const IO_MEMORY_BYTES: usize = 64 * 1024;
-const RING_ENTRIES: usize = 16;
+/// Entries of its executor's rings.
+pub const RING_ENTRIES: usize = 16;
 
 /// Exit status of a process whose shard failed: an internal software error, by sysexits.
 pub const EXIT_SOFTWARE: u8 = 70;
@@ -74,10 +74,7 @@ impl Events {
             flag::register_conditional_default(signal, Arc::clone(&is_cut_short))?;
             pipe::register(signal, sender.try_clone()?)?;
         }
-        let executor = LocalExecutorBuilder::new(Placement::Unbound)
-            .name("control")
-            .io_memory(IO_MEMORY_BYTES)
-            .ring_depth(RING_ENTRIES)
+        let executor = server::executor("control", RING_ENTRIES)
             .make()
             .map_err(|error| io::Error::other(error.to_string()))?;
         let asked = sender.try_clone()?;

@@ -25,10 +25,10 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Locked memory of one executor's own rings, which a shard hardly uses.
+/// Locked memory of one executor's own rings, which hardly anything uses.
 const EXECUTOR_IO_MEMORY_BYTES: usize = 64 * 1024;
-/// Entries of one executor's own rings.
-const EXECUTOR_RING_ENTRIES: usize = 8;
+/// Entries of one shard's executor's own rings.
+pub const EXECUTOR_RING_ENTRIES: usize = 8;
 
 /// Commands that wait for one shard: a stop, a drain, rooms to keep, and two questions at most (`src/admin/ask.rs`).
 const COMMANDS_MAX: usize = 16;
@@ -193,7 +193,7 @@ pub fn start(
             notify: Arc::clone(notify),
             kept: Arc::default(),
         };
-        let executor = executor(&format!("shard-{core}"))
+        let executor = executor(&format!("shard-{core}"), EXECUTOR_RING_ENTRIES)
             .spawn(move || async move { life::live(&plan, station, restored) })
             .map_err(|error| StartError::new(format!("cannot start the executor of core {core}: {error}")))?;
         let cpu = cpus[core % cpus.len()].id;
@@ -343,13 +343,13 @@ fn listen_per_core(
     Ok(ports)
 }
 
-/// A shard's executor. Its thread pins itself: the executor's own pinning reads the whole CPU topology several times, which
-/// is most of the time that a start takes.
-pub fn executor(name: &str) -> LocalExecutorBuilder {
+/// A shard's executor, or the control core's. A shard's thread pins itself: the executor's own pinning reads the whole CPU
+/// topology several times, which is most of the time that a start takes.
+pub fn executor(name: &str, ring_entries: usize) -> LocalExecutorBuilder {
     LocalExecutorBuilder::new(Placement::Unbound)
         .name(name)
         .io_memory(EXECUTOR_IO_MEMORY_BYTES)
-        .ring_depth(EXECUTOR_RING_ENTRIES)
+        .ring_depth(ring_entries)
 }
 
 fn draw_seed() -> Result<Seed, StartError> {

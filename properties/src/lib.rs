@@ -2,7 +2,8 @@
 //!
 //! The same functions are run by libFuzzer (`fuzz/`), by `tests/corpus.rs` on every committed input, and by
 //! `bin/mutate.rs` where there is no libFuzzer. They judge by something written apart from what is judged: RFCs
-//! read naively, std, serde_json, a model of rooms, a kernel and clients that keep books. docs/fuzzing.md lists what each asserts.
+//! read naively, std, serde_json, a model of rooms, a kernel and clients that keep books.
+//! docs/fuzzing.md lists what each asserts.
 
 mod driver;
 mod ear;

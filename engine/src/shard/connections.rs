@@ -143,9 +143,7 @@ impl Shard {
     pub fn handle_fault_elsewhere(&mut self, asker: MemberId, now: Now) {
         self.now = now;
         self.recover();
-        let evict =
-            Envelope::EvictOne { connection: asker.connection, ticket: None, reason: Reason::Internal };
-        self.links[usize::from(asker.core.0)].push(evict);
+        self.evict_one(asker, None, Reason::Internal);
     }
 
     /// After a panic: what was taken out for the time is made anew.

@@ -129,11 +129,7 @@ impl Shard {
         let MemberId { core, connection } = member;
         if core != self.settings.core {
             self.stats.rooms_refused += 1;
-            self.links[usize::from(core.0)].push(Envelope::EvictOne {
-                connection,
-                ticket: Some(ticket),
-                reason,
-            });
+            self.evict_one(member, Some(ticket), reason);
         } else if let Some(index) = self.live(connection) {
             self.stats.rooms_refused += 1;
             self.close(index, reason);
@@ -263,14 +259,18 @@ impl Shard {
         self.changes += 1;
     }
 
+    /// Has a connection on another core closed; with a ticket only if it is still in that join.
+    pub(super) fn evict_one(&mut self, member: MemberId, ticket: Option<u32>, reason: Reason) {
+        let MemberId { core, connection } = member;
+        self.links[usize::from(core.0)].push(Envelope::EvictOne { connection, ticket, reason });
+    }
+
     /// At the room's home: the way to members was full, so they have missed something. They leave, and are
     /// told to come back, when they will get the state anew.
     pub(super) fn evict(&mut self, missed: Missed) {
         match missed {
             Missed::One(member, ticket) => {
-                let connection = member.connection;
-                let evict = Envelope::EvictOne { connection, ticket, reason: MESH_FULL };
-                self.links[usize::from(member.core.0)].push(evict);
+                self.evict_one(member, ticket, MESH_FULL);
                 if let Some(elsewhere) = self.members_elsewhere.get(&member).copied()
                     && Some(elsewhere.ticket) == ticket
                 {
