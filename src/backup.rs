@@ -119,6 +119,9 @@ impl Store {
             Ok(_) => {}
             Err(why) => found.remarks.push(format!("{} is not used: {why}", self.old_file.display())),
         }
+        // Kills may have come before what is too old was removed. What cannot be removed does no harm, and the next
+        // write says so.
+        let _ = remove_older(&self.folder);
         found
     }
 
@@ -185,9 +188,7 @@ pub fn write(folder: &Path, generation: u64, clock: &Clock, slices: &[Arc<Slice>
         return Err(error);
     }
     File::open(folder)?.sync_all()?;
-    for (_, path) in files(folder)?.iter().rev().skip(GENERATIONS) {
-        fs::remove_file(path)?;
-    }
+    remove_older(folder)?;
     Ok(Written { generation, bytes: bytes.len(), rooms: slices.iter().map(|slice| slice.count()).sum() })
 }
 
@@ -195,6 +196,14 @@ fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
+}
+
+/// Leaves the newest generations only.
+fn remove_older(folder: &Path) -> io::Result<()> {
+    for (_, path) in files(folder)?.iter().rev().skip(GENERATIONS) {
+        fs::remove_file(path)?;
+    }
+    Ok(())
 }
 
 /// Snapshots by generation, the oldest first.

@@ -278,8 +278,9 @@ fn no_kill_leaves_a_snapshot_that_cannot_be_loaded() {
         .unwrap()
         .any(|it| it.unwrap().path().extension().is_some_and(|it| it == "corrupt"));
     assert!(!corrupt, "a snapshot was set aside");
-    // The last kill may have come before the oldest was removed.
-    assert!((1..=4).contains(&folder.snapshots().len()));
+    // The last kill may have come before the oldest was removed; what earlier ones left, a start has removed.
+    let left = folder.snapshots().len();
+    assert!((1..=4).contains(&left), "{left} snapshots");
 }
 
 #[test]

@@ -91,6 +91,23 @@ fn a_damaged_one_is_set_aside_and_the_one_before_is_used() {
 }
 
 #[test]
+fn what_kills_have_left_beyond_three_generations_is_removed_at_the_start() {
+    let folder = Folder::new("older");
+    let mut store = folder.open();
+    save(&mut store, &["A"]);
+    let sound = fs::read(&files(&folder.0).unwrap()[0].1).unwrap();
+    // Each of four processes ended between its snapshot and the removal of what had become too old.
+    for generation in 2..=5 {
+        fs::write(folder.0.join(format!("{PREFIX}{generation:020}{SUFFIX}")), &sound).unwrap();
+    }
+    // The newest is damaged: it is no generation any more.
+    fs::write(folder.0.join(format!("{PREFIX}{:020}{SUFFIX}", 6)), b"DOWNBEAT").unwrap();
+    assert_eq!(codes(&store.load(&Clock::start())), ["A"]);
+    let kept: Vec<u64> = files(&folder.0).unwrap().into_iter().map(|(generation, _)| generation).collect();
+    assert_eq!(kept, [3, 4, 5]);
+}
+
+#[test]
 fn a_second_process_is_refused() {
     let folder = Folder::new("lock");
     let store = folder.open();
