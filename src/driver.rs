@@ -143,6 +143,8 @@ pub struct DriverStats {
     pub accepts_over_limit: u64,
     /// Of those, accepts from an address that had too many connections.
     pub accepts_over_address_limit: u64,
+    /// Connections that the kernel ended because their peer acknowledged nothing for too long.
+    pub peers_timed_out: u64,
 }
 
 /// A listener and its accepts.
@@ -537,8 +539,14 @@ impl Driver {
                     self.follow(id, flow);
                 }
             }
-            _ => self.shard.handle_failure(id, now),
+            error => self.fail(id, error, now),
         }
+    }
+
+    /// A receive or a send has met the end that the kernel, or the peer, made. The kernel says why once only.
+    fn fail(&mut self, id: ConnectionId, error: i32, now: Now) {
+        self.stats.peers_timed_out += u64::from(-error == libc::ETIMEDOUT);
+        self.shard.handle_failure(id, now);
     }
 
     /// A bug that one connection's bytes bring out costs that connection, and no other.
@@ -586,10 +594,10 @@ impl Driver {
             error if [libc::EAGAIN, libc::EINTR, libc::ENOBUFS].contains(&-error) => {
                 self.shard.handle_unsent(id)
             }
-            _ => {
+            error => {
                 self.shard.handle_send_ended(id);
-                self.shard.handle_failure(id, now);
-                None
+                self.fail(id, error, now);
+                return;
             }
         };
         if let Some(bytes) = rest {

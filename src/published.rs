@@ -15,7 +15,7 @@ pub struct Published {
     driver: [AtomicU64; DRIVER_FIGURES],
 }
 
-const DRIVER_FIGURES: usize = 19;
+const DRIVER_FIGURES: usize = 20;
 
 /// One reading of a shard's figures.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,6 +68,7 @@ impl Published {
             driver.accepts_failed,
             driver.accepts_over_limit,
             driver.accepts_over_address_limit,
+            driver.peers_timed_out,
             ring.enters,
             ring.completions,
             ring.overflows,
@@ -97,6 +98,7 @@ impl Published {
             accepts_failed,
             accepts_over_limit,
             accepts_over_address_limit,
+            peers_timed_out,
             enters,
             completions,
             overflows,
@@ -120,6 +122,7 @@ impl Published {
                 accepts_failed,
                 accepts_over_limit,
                 accepts_over_address_limit,
+                peers_timed_out,
             },
             ring: RingStats { enters, completions, overflows },
             mesh: MeshStats { batches_sent, batches_received },
@@ -154,6 +157,7 @@ pub(crate) mod tests {
             accepts_failed: next(),
             accepts_over_limit: next(),
             accepts_over_address_limit: next(),
+            peers_timed_out: next(),
         };
         let ring = RingStats { enters: next(), completions: next(), overflows: next() };
         let mesh = MeshStats { batches_sent: next(), batches_received: next() };

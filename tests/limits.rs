@@ -1,14 +1,17 @@
-//! Limits that are the process's, over real sockets: connections of an address, and what a fault may cost.
+//! Limits that are the process's, over real sockets: connections of an address, what the kernel bounds, and what a fault may
+//! cost.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod server;
 
-use downbeat::config::Config;
+use downbeat::config::{Config, TcpLimits};
+use engine::{App, Limits};
 use server::{Client, PATIENCE, Server, config, connect, hear_type, join, say};
 use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Instant;
 use tungstenite::Message;
 use tungstenite::client::IntoClientRequest;
 use tungstenite::protocol::frame::coding::CloseCode;
@@ -46,6 +49,64 @@ fn an_address_has_so_many_connections_on_all_cores_together() {
     drop(clients);
     server.await_total("sockets", |it| it.driver.sockets, |sockets| sockets == 0);
     assert!(!is_refused(2, port), "who has gone counts no more");
+}
+
+/// Echo of messages of megabytes, which nobody is cut off for not reading.
+fn patient(tcp: TcpLimits) -> Server {
+    let limits = Limits {
+        message_bytes_max: 8 << 20,
+        outbox_bytes_max: 16 << 20,
+        outbox_timeout_ms: 60_000,
+        ..Limits::default()
+    };
+    Server::start(&Config { app: App::Echo, limits, tcp, ..config(1) })
+}
+
+/// A client that has asked for more than its socket and the server's hold, and does not read.
+fn stalled(server: &Server) -> (Client, Message) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(64 << 10).unwrap();
+    socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, server.port())).into()).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = format!("ws://127.0.0.1:{}/", server.port()).into_client_request().unwrap();
+    let mut client = tungstenite::client(request, TcpStream::from(socket)).unwrap().0;
+    let message = Message::binary(vec![7; 6 << 20]);
+    client.send(message.clone()).unwrap();
+    (client, message)
+}
+
+#[test]
+fn whoever_acknowledges_nothing_in_time_is_ended_by_the_kernel_and_nobody_else_is() {
+    let server = patient(TcpLimits { timeout_ms: 300, ..Config::default().tcp });
+    // Nothing is sent to one, the other takes all it is sent.
+    let mut idle = server.connect("/");
+    let mut busy = server.connect("/");
+    let (stalled, _) = stalled(&server);
+    let message = Message::binary(vec![7; 64 << 10]);
+    let start = Instant::now();
+    while server.total(|it| it.driver.peers_timed_out) == 0 {
+        busy.send(message.clone()).unwrap();
+        assert_eq!(busy.read().unwrap(), message);
+        assert!(start.elapsed() < PATIENCE, "nobody was ended");
+    }
+    server.await_total("sockets", |it| it.driver.sockets, |sockets| sockets == 2);
+    idle.send(message.clone()).unwrap();
+    assert_eq!(idle.read().unwrap(), message);
+    assert_eq!(server.total(|it| it.driver.peers_timed_out), 1);
+    drop(stalled);
+}
+
+#[test]
+fn the_kernel_takes_little_that_it_cannot_send_and_whoever_reads_again_misses_nothing() {
+    let server = patient(Config::default().tcp);
+    let (mut stalled, message) = stalled(&server);
+    // Without the limit the kernel would have taken 2.5 MiB and more.
+    server.await_total("owed", |it| it.engine.outboxes_behind_bytes, |owed| owed > (6 << 20) - (1 << 20));
+    let mut other = server.connect("/");
+    say(&mut other, "beside");
+    assert_eq!(other.read().unwrap(), Message::text("beside"));
+    assert_eq!(stalled.read().unwrap(), message);
+    server.await_total("owed", |it| it.engine.outboxes_behind_bytes, |owed| owed == 0);
 }
 
 /// Panics where its answer is written, with the parser and the clocks taken out; spelled so that it is no usual ping.

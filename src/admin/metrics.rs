@@ -25,7 +25,7 @@ const PREFIX: &str = "downbeat_";
 type Count = fn(&Figures) -> u64;
 
 /// Why something was refused, dropped or ended: the reason, what it was, the count.
-pub const REFUSALS: [(&str, &str, Count); 32] = [
+pub const REFUSALS: [(&str, &str, Count); 33] = [
     ("heads", "upgrade requests not answered with 101", |it| it.engine.refused_heads),
     ("heads_too_large", "of those, with 431", |it| it.engine.heads_too_large),
     ("origins", "of those, with 403: a page of an origin that is not allowed", |it| {
@@ -57,6 +57,9 @@ pub const REFUSALS: [(&str, &str, Count); 32] = [
     ("pongs_late", "time_pongs whose receiver was late", |it| it.engine.pongs_late),
     ("states_late", "playback states whose receiver was late, put off", |it| it.engine.states_late),
     ("pings_unanswered", "connections that answered no ping", |it| it.engine.pings_unanswered),
+    ("peers_timed_out", "connections whose peer acknowledged nothing for too long", |it| {
+        it.driver.peers_timed_out
+    }),
     ("close_timeouts", "connections that did not end after a close frame", |it| it.engine.close_timeouts),
     ("faults", "connections closed for a fault of the server's (1011)", |it| it.engine.faults),
     ("mesh_pings_dropped", "time_pings and time_pongs on a full way between cores", |it| {

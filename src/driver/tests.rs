@@ -441,3 +441,21 @@ fn a_drain_ends_when_the_accepts_are_cancelled_and_all_sockets_are_closed() {
     kernel.turn();
     assert!(kernel.driver.is_empty());
 }
+
+#[test]
+fn an_end_that_the_kernel_made_for_want_of_acknowledgements_is_counted_once() {
+    for in_a_send in [false, true] {
+        let mut kernel = Kernel::with_connection();
+        let receive = kernel.receive_tag();
+        kernel.received(HELLO, true);
+        let send = kernel.send_tag();
+        // The kernel says the reason to whoever asks first.
+        let (first, second) = if in_a_send { (send, receive) } else { (receive, send) };
+        kernel.complete(first, -libc::ETIMEDOUT, false, b"");
+        kernel.turn();
+        kernel.complete(second, -libc::EPIPE, false, b"");
+        kernel.turn();
+        assert_eq!(kernel.driver.stats().peers_timed_out, 1);
+        assert!(kernel.has_closed());
+    }
+}
