@@ -137,6 +137,8 @@ counts! {
     starts_by_time,
     /// PAUSE_STATEs of timers.
     pause_states,
+    /// PAUSEs without one, because as many were due already.
+    pause_states_excess,
     /// Answers to checks that clients made up.
     forged_checks,
     /// Texts that were no message.
@@ -191,6 +193,7 @@ impl World<'_> {
         self.tally.pongs_late += stats.pongs_late;
         self.tally.states_late += stats.states_late;
         self.tally.ping_timeouts += stats.pings_unanswered;
+        self.tally.pause_states_excess += stats.pause_states_excess;
         self.tally.close_timeouts += stats.close_timeouts;
         self.tally.head_timeouts += stats.head_timeouts;
     }
