@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What a server survives, at the sizes that the tests are too short for: 200 kills at random moments under load, a
-# standstill of 30 s, a kill with 100,000 rooms, a full disk. About a minute and a half; the full disk needs root (a small
-# tmpfs), and is skipped without.
+# standstill of 30 s, no descriptors, a kill with 100,000 rooms, a full disk. Some three minutes; the full disk needs root (a
+# small tmpfs), and is skipped without.
 #   scripts/chaos.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -30,7 +30,38 @@ await() { # await SECONDS FILE TEXT
     sleep 0.05
   done
 }
+resident_kib() { awk '$1 == "VmRSS:" {print $2}' "/proc/$1/status"; }
 port_of() { awk '$1 == "port" {print $2}' "$1"; }
+
+echo "== 1,000 clients, stopped for 30 s in between: what it costs, and what others feel after it"
+target/release/downbeat --port 0 --host 127.0.0.1 --cores 1 --admin off > "$work/banner" 2> "$work/log" &
+server=$!
+await 10 "$work/banner" '  host '
+rooms() { # rooms NAME SECONDS
+  target/release/loadgen run rooms "ws://127.0.0.1:$(port_of "$work/banner")" -c 1000 --click-every 5s -d "$2s" --eager \
+    --slo 'p99<60s' --json "$work/$1.json" > "$work/$1" || [[ $? == 3 ]] || { cat "$work/$1"; exit 1; }
+}
+rooms before 5
+before_kib=$(resident_kib "$server")
+rooms beside 45 &
+beside=$!
+sleep 5
+kill -STOP "$server"
+sleep 30
+kill -CONT "$server"
+wait "$beside" || exit 1
+beside_kib=$(resident_kib "$server")
+rooms after 5
+echo "resident: $before_kib KiB before, $beside_kib after it, $(resident_kib "$server") after the next thousand"
+for phase in before beside after; do echo "-- $phase"; cat "$work/$phase"; done
+kill "$server"
+wait "$server"
+server=
+
+echo "== no descriptors left: what 1,000 clients feel of 2,000 who take them all"
+target/release/loadgen flood half-open "no-descriptors=prlimit --nofile=1300 target/release/downbeat --host 127.0.0.1 \
+  --port {port} --cores 1 --head-timeout-ms 2000" -c 1000 --attackers 2000 --click-every 5s --leavers 0 --warmup 1s -d 4s \
+  --rounds 1 --eager --slo 'p99<1s' || [[ $? == 3 ]]
 
 echo "== a server that is supervised and killed with 100,000 rooms: all of them again, and soon"
 mkdir -m 700 "$work/many"

@@ -54,11 +54,13 @@ pub struct Limits {
     pub message_timeout_ms: u32,
     /// Rates are held: those below of messages, commands and rooms. Benchmarks go past them on purpose.
     pub is_metered: bool,
-    /// Rooms: messages of a connection, in the long run; 0 is no limit. Past burst and rate its time_pings are dropped,
-    /// and past twice the burst it is closed with 1008.
+    /// Rooms: messages of a connection, in the long run; 0 is no limit. Past burst and rate its time_pings are dropped.
     pub messages_per_s: u32,
     /// Messages of a connection at once.
     pub messages_burst: u8,
+    /// Messages past burst and rate within [`EXCESS_INTERVAL_MS`]; past it the connection is closed with 1008. What a network that stood
+    /// still has kept back comes all at once, and is no flood.
+    pub messages_excess_max: u32,
     /// Pings and pongs of a connection, in the long run; 0 is no limit. Past burst and rate 1008.
     pub controls_per_s: u32,
     /// Pings and pongs of a connection at once.
@@ -120,6 +122,7 @@ impl Default for Limits {
             is_metered: true,
             messages_per_s: 50,
             messages_burst: 100,
+            messages_excess_max: 500,
             controls_per_s: 10,
             controls_burst: 50,
             commands_per_s: 5,
@@ -170,8 +173,8 @@ pub const TURN_ANSWER_BYTES_MAX: usize = 256 * 1024;
 pub const TURN_ANSWERS_MAX: usize = 128;
 /// Pongs that may wait in an outbox; of the pings past it only the newest is answered (RFC 6455 §5.5.3 allows it).
 pub const PONGS_PENDING_MAX: u8 = 16;
-/// The most that [`Limits::messages_burst`] can be: twice as much is counted in a byte.
-pub const MESSAGES_BURST_MAX: u8 = 120;
+/// In this time [`Limits::messages_excess_max`] are borne.
+pub const EXCESS_INTERVAL_MS: i64 = 30_000;
 /// How often a connection is looked at while it is midway in a message or behind in what it is owed.
 pub const WATCH_INTERVAL_MS: u32 = 500;
 /// Who is owed bytes and has taken none for so long is late: its clock has no use for a pong any more, and of the
@@ -193,7 +196,6 @@ pub const REPORTED_MAX: usize = 1_000;
 pub const MERGED_SEND_BYTES_MAX: usize = 64 * 1024;
 
 const _: () = assert!(DEVICE_READY_EACH_MEMBERS_MAX < AUDIENCE_PROMPT_MAX);
-const _: () = assert!(2 * (MESSAGES_BURST_MAX as usize) < u8::MAX as usize);
 
 impl Limits {
     /// A quarter of an outbox has gathered: time to send before more is read.

@@ -5,8 +5,8 @@
 //! many tokens it may still count what was taken before the pause: less is refilled then, never more, and who kept to
 //! the rate before has taken next to nothing.
 
-use crate::limits::Limits;
-use crate::time::Now;
+use crate::limits::{EXCESS_INTERVAL_MS, Limits};
+use crate::time::{MS, Now};
 
 const SECOND_US: u64 = 1_000_000;
 const MINUTE_US: u64 = 60 * SECOND_US;
@@ -22,11 +22,6 @@ pub struct Rate {
 impl Rate {
     fn new(per: u32, unit_us: u64, burst: u8) -> Rate {
         Rate { interval_us: unit_us.checked_div(u64::from(per)).unwrap_or(0), burst }
-    }
-
-    /// What may be taken at once.
-    pub fn burst(&self) -> u8 {
-        self.burst
     }
 }
 
@@ -68,24 +63,34 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// Takes one, be it there or not; how many were taken by now that were not there.
+    /// Takes one if it is there.
     #[inline]
-    pub fn take(&mut self, rate: &Rate, now: Now) -> u8 {
-        let Some(interval) = (now.master_us as u64).checked_div(rate.interval_us) else { return 0 };
+    pub fn take(&mut self, rate: &Rate, now: Now) -> bool {
+        let Some(interval) = (now.master_us as u64).checked_div(rate.interval_us) else { return true };
         let back = (interval as u8).wrapping_sub(self.at);
         self.at = interval as u8;
-        self.taken = self.taken.saturating_sub(back).saturating_add(1);
-        self.taken.saturating_sub(rate.burst)
-    }
-
-    /// Takes one if it is there.
-    pub fn try_take(&mut self, rate: &Rate, now: Now) -> bool {
-        let before = *self;
-        let is_there = self.take(rate, now) == 0;
-        if !is_there {
-            *self = before;
-        }
+        self.taken = self.taken.saturating_sub(back);
+        let is_there = self.taken < rate.burst;
+        self.taken += u8::from(is_there);
         is_there
+    }
+}
+
+/// What has come past a rate within [`EXCESS_INTERVAL_MS`] of the first that did. Few have one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Excess {
+    count: u32,
+    began_us: i64,
+}
+
+impl Excess {
+    /// One more; how many there are by now.
+    pub fn add(&mut self, now: Now) -> u32 {
+        if self.count == 0 || now.master_us - self.began_us > EXCESS_INTERVAL_MS * MS {
+            *self = Excess { count: 0, began_us: now.master_us };
+        }
+        self.count += 1;
+        self.count
     }
 }
 
@@ -121,24 +126,21 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_passes_then_the_rate_and_what_is_over_is_counted() {
-        let mut bucket = Bucket::default();
-        let rate = rate(50, 100);
-        assert!((0..100).all(|_| bucket.take(&rate, at(0)) == 0));
-        assert_eq!([bucket.take(&rate, at(0)), bucket.take(&rate, at(1))], [1, 2]);
-        assert_eq!(bucket.take(&rate, at(60)), 0, "three came back");
-        assert_eq!(bucket.take(&rate, at(60)), 1);
-        assert!(
-            (0..50).all(|n| bucket.take(&rate, at(100 + 20 * n)) <= 1),
-            "at its rate it goes on for ever"
-        );
+    fn a_burst_passes_then_the_rate() {
+        for burst in [1, 100, u8::MAX] {
+            let mut bucket = Bucket::default();
+            let rate = rate(50, burst);
+            assert_eq!((0..1000).filter(|_| bucket.take(&rate, at(0))).count(), usize::from(burst));
+            assert_eq!([1, 20, 21, 39].map(|ms| bucket.take(&rate, at(ms))), [false, true, false, false]);
+            assert!((2..50).all(|n| bucket.take(&rate, at(20 * n))), "at its rate it goes on for ever");
+        }
     }
 
     #[test]
     fn what_is_refused_takes_nothing() {
         let mut bucket = Bucket::default();
         let rate = rate(5, 2);
-        let taken: Vec<bool> = (0..12).map(|n| bucket.try_take(&rate, at(50 * n))).collect();
+        let taken: Vec<bool> = (0..12).map(|n| bucket.take(&rate, at(50 * n))).collect();
         let expected = [true, true, false, false, true, false, false, false, true, false, false, false];
         assert_eq!(taken, expected);
     }
@@ -146,7 +148,14 @@ mod tests {
     #[test]
     fn a_rate_of_none_is_no_limit() {
         let mut bucket = Bucket::default();
-        assert!((0..1000).all(|_| bucket.take(&rate(0, 1), at(0)) == 0));
+        assert!((0..1000).all(|_| bucket.take(&rate(0, 1), at(0))));
+    }
+
+    #[test]
+    fn an_excess_is_counted_for_half_a_minute() {
+        let mut excess = Excess::default();
+        let counts = [0, 0, 29_999, 30_000, 30_001, 30_002].map(|ms| excess.add(at(ms)));
+        assert_eq!(counts, [1, 2, 3, 4, 1, 2]);
     }
 
     proptest! {
@@ -157,7 +166,7 @@ mod tests {
             let (mut ms, mut passed) = (0, Vec::new());
             for gap in gaps {
                 ms += gap;
-                if bucket.try_take(&rate, at(ms)) {
+                if bucket.take(&rate, at(ms)) {
                     passed.push(ms);
                 }
             }
@@ -176,7 +185,7 @@ mod tests {
             let mut ms = 0;
             for gap in gaps {
                 ms += gap;
-                prop_assert!(bucket.try_take(&rate, at(ms)));
+                prop_assert!(bucket.take(&rate, at(ms)));
             }
         }
     }

@@ -33,7 +33,7 @@ use crate::envelope::Envelope;
 use crate::ids::{ConnectionId, CoreId, MemberId, RoomId};
 use crate::limits::{ACTIONS_PER_TURN_MAX, App, Authz, Limits};
 use crate::link::Link;
-use crate::meter::{Meter, Rates};
+use crate::meter::{Excess, Meter, Rates};
 use crate::observed::Observed;
 use crate::outbox::{Buffer, Pool};
 use crate::room::Room;
@@ -114,6 +114,8 @@ pub struct Shard {
     watched: HashMap<u32, Watched, Seed>,
     /// The newest pings of those with too many pongs to be sent, by slot.
     newest_pings: HashMap<u32, Box<[u8]>, Seed>,
+    /// What those have sent past their rate who did of late, by slot.
+    excesses: HashMap<u32, Excess, Seed>,
     /// Who asked for the state while late, and has caught up.
     states_due: Vec<ConnectionId>,
     /// Who has ended and leaves in its turn, and whether by a reset or failure.
@@ -198,6 +200,7 @@ impl Shard {
             heads: HashMap::with_hasher(settings.seed),
             watched: HashMap::with_hasher(settings.seed),
             newest_pings: HashMap::with_hasher(settings.seed),
+            excesses: HashMap::with_hasher(settings.seed),
             states_due: Vec::new(),
             ends_waiting: VecDeque::new(),
             ends_handled: 0,

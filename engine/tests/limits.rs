@@ -37,7 +37,7 @@ fn total(world: &World, figure: impl Fn(&Stats) -> u64) -> u64 {
 }
 
 #[test]
-fn past_its_rate_a_connections_pings_are_dropped_and_past_twice_the_burst_it_is_closed() {
+fn past_its_rate_a_connections_pings_are_dropped_and_if_that_goes_on_it_is_closed() {
     let mut world = room(&Setup::default(), &["A", "B"]);
     world.step("wait 3000");
     world.log.clear();
@@ -51,7 +51,11 @@ fn past_its_rate_a_connections_pings_are_dropped_and_past_twice_the_burst_it_is_
     world.say("A", SEEK);
     world.settle();
     assert_eq!(count(&world.log, "SEEK"), 2, "what is no ping is still carried out");
-    (0..90).for_each(|_| world.say("A", PING));
+    (0..479).for_each(|_| world.say("A", PING));
+    world.settle();
+    assert_eq!(world.stats(0).messages_excess, u64::from(Limits::default().messages_excess_max));
+    assert_eq!(count(&world.log, "close"), 0);
+    world.say("A", PING);
     world.settle();
     assert_eq!(count(&world.log, "A close 1008"), 1);
     assert_eq!(count(&world.log, "B user_left"), 1);
@@ -59,16 +63,22 @@ fn past_its_rate_a_connections_pings_are_dropped_and_past_twice_the_burst_it_is_
     assert_eq!(count(&world.log, "A time_pong"), 100);
 }
 
+/// The older client's pings of 50 s, in which it may say nothing: the network, or the server, stood still.
 #[test]
-fn whoever_slows_down_in_time_is_answered_again() {
+fn what_a_standstill_has_kept_back_costs_no_connection_and_the_next_ping_is_answered() {
     let mut world = room(&Setup::default(), &["A"]);
-    (0..150).for_each(|_| world.say("A", PING));
-    world.step("wait 4000");
-    world.log.clear();
-    world.say("A", PING);
-    world.settle();
-    assert_eq!(count(&world.log, "A time_pong"), 1);
-    assert_eq!(world.stats(0).floods_closed, 0);
+    for _ in 0..3 {
+        world.step("wait 49900");
+        world.log.clear();
+        (0..50 * 88 / 10).for_each(|_| world.say("A", PING));
+        world.settle();
+        assert_eq!(count(&world.log, "A time_pong"), 100, "the burst");
+        world.step("wait 20");
+        world.say("A", PING);
+        world.settle();
+        assert_eq!(count(&world.log, "A time_pong"), 101);
+    }
+    assert_eq!([world.stats(0).floods_closed, world.stats(0).connections], [0, 1]);
 }
 
 /// Twice what the older client sends, and what it sends at its start, for ten minutes.

@@ -453,9 +453,17 @@ pub(super) const SETTINGS: &[Setting] = &[
         messages_burst,
         "DOWNBEAT_MESSAGES_BURST",
         "N",
-        "1 to 120",
-        1..=engine::limits::MESSAGES_BURST_MAX,
-        "Messages of a connection at once; past twice as many it is closed with 1008"
+        "1 to 255",
+        1..=u8::MAX,
+        "Messages of a connection at once"
+    ),
+    limit!(
+        messages_excess_max,
+        "DOWNBEAT_MESSAGES_EXCESS_MAX",
+        "N",
+        "0 to 1000000",
+        0..=1_000_000,
+        "Messages of a connection past burst and rate within 30 s; past it 1008"
     ),
     limit!(
         controls_per_s,

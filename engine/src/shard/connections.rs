@@ -270,6 +270,7 @@ impl Shard {
         self.meters[index as usize] = Meter::default();
         self.heads.remove(&index);
         self.newest_pings.remove(&index);
+        self.excesses.remove(&index);
         self.free.push(index);
         self.stats.connections -= 1;
     }
@@ -459,7 +460,7 @@ impl Shard {
 
     /// False if the connection sends pings and pongs too fast, and is closed for it.
     fn meter_control(&mut self, index: u32) -> bool {
-        let is_within = self.meters[index as usize].controls.take(&self.rates.controls, self.now) == 0;
+        let is_within = self.meters[index as usize].controls.take(&self.rates.controls, self.now);
         if !is_within {
             self.stats.controls_excess += 1;
             self.close(index, Reason::Policy);
@@ -485,18 +486,19 @@ impl Shard {
     /// A message of a client of rooms, whose rate is metered.
     #[inline]
     fn handle_metered(&mut self, index: u32, text: &mut [u8]) {
-        let excess = self.meters[index as usize].messages.take(&self.rates.messages, self.now);
-        if excess > 0 && self.is_flood(index, excess) {
+        let is_within = self.meters[index as usize].messages.take(&self.rates.messages, self.now);
+        if !is_within && self.is_flood(index) {
             return;
         }
-        self.handle_text(index, text, excess > 0);
+        self.handle_text(index, text, !is_within);
     }
 
-    /// Counts a message past its rate; true if it has gone on for so long that the connection is closed.
+    /// Counts a message past its rate; true if there are so many that the connection is closed.
     #[cold]
-    fn is_flood(&mut self, index: u32, excess: u8) -> bool {
+    fn is_flood(&mut self, index: u32) -> bool {
         self.stats.messages_excess += 1;
-        let is_flood = excess >= self.rates.messages.burst();
+        let is_flood =
+            self.excesses.entry(index).or_default().add(self.now) > self.settings.limits.messages_excess_max;
         if is_flood {
             self.stats.floods_closed += 1;
             self.close(index, Reason::Policy);

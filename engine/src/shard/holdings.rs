@@ -27,6 +27,8 @@ pub struct Holdings {
     pub watched: usize,
     /// Pings that wait for room among the pongs.
     pub newest_pings: usize,
+    /// Connections that have sent messages past their rate.
+    pub excesses: usize,
     /// Connections to which a state is to be sent.
     pub states_due: usize,
     /// Connections in line to leave.
@@ -55,6 +57,7 @@ impl Shard {
             identities: self.identities.len(),
             watched: self.watched.len(),
             newest_pings: self.newest_pings.len(),
+            excesses: self.excesses.len(),
             states_due: self.states_due.len(),
             ends_waiting: self.ends_waiting.len(),
             links_in_use: self.links.iter().filter(|it| !it.is_empty()).count(),

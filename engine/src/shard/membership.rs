@@ -119,9 +119,8 @@ impl Shard {
 
     /// False if the connection makes rooms too fast.
     pub(super) fn meter_room_made(&mut self, id: ConnectionId) -> bool {
-        self.live(id).is_none_or(|index| {
-            self.meters[index as usize].rooms_made.take(&self.rates.rooms_made, self.now) == 0
-        })
+        self.live(id)
+            .is_none_or(|index| self.meters[index as usize].rooms_made.take(&self.rates.rooms_made, self.now))
     }
 
     /// Closes a connection that would make one room too many, wherever it is.

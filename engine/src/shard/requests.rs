@@ -85,7 +85,7 @@ impl Shard {
             return;
         }
         if is_command(&message.request)
-            && !self.meters[index as usize].commands.try_take(&self.rates.commands, self.now)
+            && !self.meters[index as usize].commands.take(&self.rates.commands, self.now)
         {
             self.stats.commands_excess += 1;
             return;
@@ -253,7 +253,7 @@ impl Shard {
 
     fn command(&mut self, room: u32, command: &Request<'_, '_>) {
         let now = self.now;
-        if !self.rooms[room as usize].commands.try_take(&self.rates.room_commands, now) {
+        if !self.rooms[room as usize].commands.take(&self.rates.room_commands, now) {
             self.stats.room_commands_excess += 1;
             return;
         }
