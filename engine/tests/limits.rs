@@ -79,6 +79,9 @@ fn what_a_standstill_has_kept_back_costs_no_connection_and_the_next_ping_is_answ
         assert_eq!(count(&world.log, "A time_pong"), 101);
     }
     assert_eq!([world.stats(0).floods_closed, world.stats(0).connections], [0, 1]);
+    assert_eq!(world.shards[0].holdings().excesses, 1);
+    world.step("A ends");
+    assert_eq!(world.shards[0].holdings().excesses, 0, "what it sent is forgotten with it");
 }
 
 /// Twice what the older client sends, and what it sends at its start, for ten minutes.
