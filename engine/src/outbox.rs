@@ -76,6 +76,17 @@ impl Outbox {
         first + self.more.as_ref().map_or(0, |more| more.bytes)
     }
 
+    /// Bytes owed to a peer that has not taken all that was sent last; 0 if it has.
+    pub fn behind_bytes(&self) -> usize {
+        if self.is_in_flight { self.owed_bytes() } else { 0 }
+    }
+
+    /// More is owed than the limit, and the kernel has not taken what was sent last: the peer does not keep up. What waits for
+    /// its first send, or its next, is no fault of the peer's.
+    pub fn is_over(&self, owed_max: usize) -> bool {
+        self.behind_bytes() > owed_max
+    }
+
     /// Nothing is owed and nothing in flight.
     pub fn is_empty(&self) -> bool {
         self.first.is_none()
@@ -118,12 +129,12 @@ impl Outbox {
         self.first = Some(Rc::clone(batch));
     }
 
-    /// Adds the part of a batch from `start` on, and returns what is owed then.
-    pub fn push_shared(&mut self, batch: &Buffer, start: usize) -> usize {
+    /// Adds the part of a batch from `start` on.
+    pub fn push_shared(&mut self, batch: &Buffer, start: usize) {
         let Some(first) = &mut self.first else {
             self.first = Some(Rc::clone(batch));
             self.start = start as u32;
-            return batch.len() - start;
+            return;
         };
         if self.more.is_none()
             && !self.is_in_flight
@@ -133,7 +144,6 @@ impl Outbox {
         } else {
             self.push_behind(batch, start);
         }
-        self.owed_bytes()
     }
 
     /// A slow reader's share of a broadcast is not copied: its memory is that of all members.

@@ -237,11 +237,14 @@ fn a_reader_that_stops_is_aborted_at_its_outbox_limit_and_its_room_goes_on() {
     assert_eq!(world.log.matches("B reset").count(), 1);
     assert_eq!(world.log.matches("A SEEK").count(), 100);
     assert_eq!(world.log.matches("A user_left userId:u-B").count(), 1);
-    // Its own requests' answers count as well, within one turn.
+    // Its own requests' answers count as well, but not those that wait for their first send.
     world.step("C connects on 0");
     let mut bytes = masked_frame(Opcode::Text, br#"{"type":"time_ping","id":1}"#).repeat(100);
     world.step("C stuck");
     world.deliver("C", &mut bytes);
+    world.settle();
+    assert_eq!((world.stats(0).outboxes_overflowed, world.stats(0).connections), (1, 2));
+    world.say("C", r#"{"type":"time_ping","id":1}"#);
     world.settle();
     assert_eq!(world.stats(0).outboxes_overflowed, 2);
     assert_eq!(world.stats(0).connections, 1);

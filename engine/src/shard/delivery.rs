@@ -125,7 +125,18 @@ impl Shard {
             self.stats.news_put_off += self.ready.put_off.len() as u64;
             return false;
         }
-        let Some(slot) = self.ready.put_off.pop_front() else { return false };
+        // While the members of large rooms wait for their slice, such a room's news gather in one place, and not in each
+        // member's outbox.
+        let is_behind = self.ready.is_behind();
+        let audiences = &self.audiences;
+        let is_large = |slot: &u32| {
+            audiences.get(*slot as usize).is_some_and(|it| it.listeners.len() > AUDIENCE_PROMPT_MAX)
+        };
+        let place = self.ready.put_off.iter().position(|slot| !is_behind || !is_large(slot));
+        let Some(slot) = place.and_then(|place| self.ready.put_off.remove(place)) else {
+            self.stats.news_put_off += self.ready.put_off.len() as u64;
+            return false;
+        };
         // A room that has ended is skipped, and one whose news a command has taken along: neither costs a send.
         if let Some(audience) = self.audiences.get_mut(slot as usize)
             && std::mem::take(&mut audience.is_put_off)
@@ -171,11 +182,11 @@ impl Shard {
             if start == batch.len() {
                 continue;
             }
-            let owed_bytes = connection.outbox.push_shared(&batch, start);
+            connection.outbox.push_shared(&batch, start);
             if !connection.is_watched && connection.outbox.is_in_flight() {
                 self.ready.behind.push(listener.connection);
             }
-            if owed_bytes > owed_max {
+            if connection.outbox.is_over(owed_max) {
                 self.ready.overflowed.push(connection.id(listener.connection));
             } else if !connection.is_listed && connection.outbox.can_send() {
                 connection.is_listed = true;
@@ -195,11 +206,15 @@ impl Shard {
     /// Writes a connection's own bytes, after what its audience has for it so far.
     pub(super) fn push_own(&mut self, index: u32, write: impl FnOnce(&mut Vec<u8>)) {
         let connection = &mut self.connections[index as usize];
-        let owed_before = connection.outbox.owed_bytes();
-        let is_over = owed_before > self.settings.limits.outbox_bytes_max;
-        if is_over || !matches!(connection.phase, Phase::Open | Phase::Head) {
+        let owed_max = self.settings.limits.outbox_bytes_max;
+        if !matches!(connection.phase, Phase::Open | Phase::Head) {
             return;
         }
+        if connection.outbox.is_over(owed_max) {
+            self.ready.overflowed.push(connection.id(index));
+            return;
+        }
+        let owed_before = connection.outbox.owed_bytes();
         let audiences = &mut self.audiences;
         let membership = &connection.membership;
         connection.outbox.append(&mut self.pool, |own| {
@@ -210,7 +225,7 @@ impl Shard {
         });
         self.stats.frames_queued += 1;
         let owed_bytes = connection.outbox.owed_bytes();
-        if owed_bytes > self.settings.limits.outbox_bytes_max {
+        if connection.outbox.is_over(owed_max) {
             self.ready.overflowed.push(connection.id(index));
         } else if connection.outbox.is_in_flight() {
             self.watch(index);
@@ -318,7 +333,7 @@ impl Shard {
         }
         let connection = &mut self.connections[index as usize];
         connection.outbox.append(&mut self.pool, |own| own.extend_from_slice(audience.catch_up(place)));
-        if connection.outbox.owed_bytes() > self.settings.limits.outbox_bytes_max {
+        if connection.outbox.is_over(self.settings.limits.outbox_bytes_max) {
             self.ready.overflowed.push(connection.id(index));
         } else if connection.outbox.is_in_flight() {
             self.watch(index);

@@ -53,7 +53,7 @@ impl Shard {
         let connection = &mut self.connections[index as usize];
         let is_behind = connection.outbox.is_in_flight();
         let has_progress = connection.outbox.take_progress();
-        let owed_bytes = if is_behind { connection.outbox.owed_bytes() } else { 0 };
+        let owed_bytes = connection.outbox.behind_bytes();
         let since_us = connection.unfinished.as_ref().map(|unfinished| unfinished.since_us);
         let Some(watched) = self.watched.get_mut(&index) else { return };
         if has_progress || !is_behind {
@@ -97,6 +97,13 @@ impl Shard {
         let behind_max = self.settings.limits.outboxes_bytes_max as u64;
         if self.stats.outboxes_behind_bytes <= behind_max {
             return;
+        }
+        // They were looked at up to half a second ago, and who has caught up since is spared.
+        for (index, watched) in &mut self.watched {
+            let behind_bytes = self.connections[*index as usize].outbox.behind_bytes();
+            let before = std::mem::replace(&mut watched.behind_bytes, behind_bytes);
+            self.stats.outboxes_behind_bytes += behind_bytes as u64;
+            self.stats.outboxes_behind_bytes -= before as u64;
         }
         let mut behind: Vec<Watched> = self.watched.values().copied().collect();
         // The slot breaks ties, so that the same shard does the same again.

@@ -72,7 +72,8 @@ pub fn play(setup: &Setup, script: &str) -> World {
     world
 }
 
-fn settings(setup: &Setup, core: u16) -> Settings {
+/// As a shard of this world has them.
+pub fn settings(setup: &Setup, core: u16) -> Settings {
     Settings {
         core: CoreId(core),
         cores: setup.cores,

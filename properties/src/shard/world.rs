@@ -44,6 +44,8 @@ struct Client {
     /// What it has said and no shard has received.
     said: Vec<u8>,
     in_flight: Option<Vec<u8>>,
+    /// What it was owed when that send began.
+    owed_bytes: usize,
     /// Its side has ended or failed: the shard receives nothing more.
     is_ended: bool,
     is_shut: bool,
@@ -89,6 +91,7 @@ impl World {
             ear: Ear::new(self.app, self.authz == Authz::Off),
             said: Vec::new(),
             in_flight: None,
+            owed_bytes: 0,
             is_ended: false,
             is_shut: false,
             is_dropped: false,
@@ -171,12 +174,20 @@ impl World {
         while let Some((id, bytes)) = self.shards[core].poll_send() {
             let client = self.by_slot[&(core, id)];
             let it = &mut self.clients[client];
-            assert!(!bytes.is_empty() && bytes.len() <= self.outbox_bytes_max, "{} bytes", bytes.len());
+            assert!(!bytes.is_empty());
             assert!(!it.is_dropped && !it.is_shut, "nothing is sent after the end");
             assert!(it.in_flight.replace(bytes.to_vec()).is_none(), "one send at a time");
+            it.owed_bytes = self.shards[core].owed_bytes(id);
         }
         while let Some(action) = self.shards[core].poll_action() {
             self.act(core, action);
+        }
+        for it in self.clients.iter().filter(|it| it.in_flight.is_some()) {
+            let Some((_, id)) = it.place.filter(|(of, _)| *of == core) else { continue };
+            // What waited for this send came in one turn, and may be more.
+            let (owed_bytes, most) =
+                (self.shards[core].owed_bytes(id), self.outbox_bytes_max.max(it.owed_bytes));
+            assert!(owed_bytes <= most, "{owed_bytes} bytes are owed to one who takes none of {most}");
         }
     }
 

@@ -172,7 +172,7 @@ impl World<'_> {
             || !socket.hearing.closes.is_empty()
             || !socket.is_upgraded
             || is_draining
-            || (small && reset);
+            || (small && reset && socket.in_flight.is_some());
         if !is_excused {
             return broken("nobody is let go of without a cause", format!("{client}, reset: {reset}"));
         }

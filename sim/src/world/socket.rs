@@ -55,6 +55,8 @@ pub(super) struct InFlight {
     pub(super) address: usize,
     /// The rest of its bytes, as they were handed over.
     pub(super) bytes: Vec<u8>,
+    /// What the client was owed when it began.
+    pub(super) owed_bytes: usize,
     /// It waits for the client to read.
     pub(super) is_waiting: bool,
 }

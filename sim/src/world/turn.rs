@@ -349,6 +349,8 @@ impl<'t> World<'t> {
         loop {
             let here = &mut self.cores[usize::from(core)];
             let Some((id, bytes)) = here.shard.poll_send() else { return Ok(()) };
+            let (address, bytes) = (bytes.as_ptr() as usize, bytes.to_vec());
+            let owed_bytes = here.shard.owed_bytes(id);
             let Some(client) = here.slots.get(id.index as usize).copied().flatten() else {
                 return broken("a send is for a connection", format!("{id:?}"));
             };
@@ -356,8 +358,7 @@ impl<'t> World<'t> {
             if socket.connection != Some(id) || socket.place != Place::Open || bytes.is_empty() {
                 return broken("a send is for a connection that is open", format!("{client}"));
             }
-            let in_flight =
-                InFlight { address: bytes.as_ptr() as usize, bytes: bytes.to_vec(), is_waiting: false };
+            let in_flight = InFlight { address, bytes, owed_bytes, is_waiting: false };
             if socket.in_flight.replace(in_flight).is_some() {
                 return broken("one send in flight", format!("{client}"));
             }
