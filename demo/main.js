@@ -456,7 +456,8 @@ function listen() {
     const hasModifier = event.ctrlKey || event.metaKey || event.altKey;
     if (!key || hasModifier || event.target.closest(key.belongsTo)) return;
     event.preventDefault();
-    key.press();
+    // A key that is held would make more commands than the server carries out, and the last of them would be lost.
+    if (!event.repeat) key.press();
   });
   addEventListener("online", () => room.returnNow());
 }

@@ -6,6 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 target/sim/release/differential --sessions 10000
-target/sim/release/simulate --seeds 2000
+# No more than two minutes of two CPUs, which would be felt; it takes a third of that.
+(ulimit -t 240 && exec target/sim/release/simulate --seeds 2000)
 # The others that are planted take as long: scripts/sim-planted.sh without names.
 scripts/sim-planted.sh lost-leave frame-sent-twice stale-timer

@@ -32,6 +32,18 @@ fn clients_of_one_room_meet_whatever_core_they_land_on() {
     server.await_total("sitting on several cores", |it| it.engine.envelopes_sent, |sent| sent > 0);
 }
 
+/// Ids, the homes of rooms and every table of names hang on the key that a server draws when it starts.
+#[test]
+fn no_two_servers_have_one_key() {
+    let first_id = || {
+        let server = Server::start(&config(1));
+        let mut client = connect(server.port(), "/");
+        join(&mut client, "R", "u");
+        hear_type(&mut client, "joined")["wsId"].clone()
+    };
+    assert_ne!(first_id(), first_id());
+}
+
 #[test]
 fn a_room_in_the_url_brings_everyone_to_one_core() {
     let server = Server::start(&Config { port_per_core: true, ..config(4) });

@@ -7,6 +7,8 @@
 //! A message's way: [`Shard::handle_bytes`] → `wire` → the room's home (`requests`) → [`room`] decides →
 //! [`audience`] and [`outbox`] → [`Shard::poll_send`]; or an [`Envelope`] to the core that has the member.
 
+#![forbid(unsafe_code)]
+
 pub mod audience;
 pub mod connection;
 pub mod envelope;

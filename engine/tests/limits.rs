@@ -473,3 +473,50 @@ fn a_room_has_one_handshake_pending() {
     assert_eq!(count(&world.log, "PLAY audioUrl:b.mp3"), 1);
     assert_eq!(count(&world.log, "PLAY audioUrl:a.mp3"), 0);
 }
+
+/// The process did not run for so long: no turn, no deadline.
+fn stand_still(world: &mut World, ms: i64) {
+    world.now.master_us += ms * 1000;
+    world.now.unix_us += ms * 1000;
+    let now = world.now;
+    world.shards.iter_mut().for_each(|shard| shard.handle_deadlines(now));
+}
+
+#[test]
+fn after_a_standstill_nobody_is_late_before_what_came_meanwhile_was_read() {
+    let mut world = room(&Setup::default(), &["A", "B"]);
+    // One whose join is on its way, one whose head is, one midway in a message, one who takes what it is owed meanwhile, and
+    // one whose pong is the last that counts.
+    world.step("newcomer connects on 0");
+    world.open("half", 0);
+    world.deliver("half", &mut b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n".to_vec());
+    let mut message = masked_frame(Opcode::Text, PING.as_bytes());
+    let rest = message.split_off(10);
+    world.deliver("B", &mut message);
+    world.step("A stuck");
+    world.say("A", PING);
+    world.settle();
+    stand_still(&mut world, 60_000);
+    world.settle();
+    assert_eq!(world.stats(0).connections, 4, "{}", world.log);
+    world.step("newcomer joins R newcomer A");
+    let mut head = b"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".to_vec();
+    world.deliver("half", &mut head);
+    world.deliver("B", &mut rest.clone());
+    let id = world.connection_of("A");
+    world.free("A", id);
+    world.settle();
+    world.step("wait 10000");
+    assert_eq!((world.stats(0).connections, world.stats(0).upgraded), (4, 4), "{}", world.log);
+}
+
+#[test]
+fn who_is_late_after_a_standstill_is_closed_some_seconds_after_it() {
+    let mut world = World::new(&Setup::default());
+    world.step("A connects on 0");
+    stand_still(&mut world, 60_000);
+    world.step("wait 4900");
+    assert_eq!(world.stats(0).join_timeouts, 0);
+    world.step("wait 200");
+    assert_eq!(world.stats(0).join_timeouts, 1);
+}

@@ -1,11 +1,12 @@
 //! The upgrade request: any bytes, in any pieces, before anything.
 //!
 //! Accepted exactly if `rules`, the RFCs read naively, accept it, and with the same values; every prefix is
-//! either undecided or decided as the whole; every answer is well-formed HTTP. Input: the bytes as they come.
+//! either undecided or decided as the whole, and so are pieces as a connection reads them; every answer is well-formed
+//! HTTP. Input: the bytes as they come.
 
 mod rules;
 
-use wire::upgrade::{self, Head, HeadLimits, Refusal, Request, parse};
+use wire::upgrade::{self, Head, HeadLimits, Partial, Refusal, Request, parse};
 
 /// The server's own, and ones that small inputs reach.
 const LIMITS: [HeadLimits; 2] =
@@ -14,6 +15,8 @@ const LIMITS: [HeadLimits; 2] =
 const BEHIND: [&[u8]; 4] = [b"\x81\x85\0\0\0\0hello", b"\r\n\r\n", b"\n\0", b"Host: b\r\n\r\n"];
 /// Prefixes that are looked at; all of them if the input is no longer.
 const PREFIXES_MAX: usize = 512;
+/// The longest piece of a request that comes in some.
+const PIECE_BYTES_MAX: usize = 48;
 
 /// See the module.
 pub fn head(bytes: &[u8]) {
@@ -35,6 +38,11 @@ pub fn head(bytes: &[u8]) {
             }
         }
         check_prefixes(bytes, limits, &whole);
+        if bytes.len() <= PREFIXES_MAX {
+            check_pieces(bytes, limits, &whole, |_| 1);
+        }
+        // Pieces as long as what they begin with says: the input decides.
+        check_pieces(bytes, limits, &whole, |first| 1 + usize::from(first) % PIECE_BYTES_MAX);
     }
 }
 
@@ -50,6 +58,31 @@ fn check_prefixes(bytes: &[u8], limits: &HeadLimits, whole: &Result<Head<'_>, Re
             assert_eq!(result, *whole, "decided after {end} bytes");
         }
     }
+}
+
+/// As a connection reads them, which parses only where a piece may have decided something.
+fn check_pieces(
+    bytes: &[u8],
+    limits: &HeadLimits,
+    whole: &Result<Head<'_>, Refusal>,
+    length: impl Fn(u8) -> usize,
+) {
+    let (mut head, mut start) = (Partial::default(), 0);
+    while let Some(first) = bytes.get(start) {
+        let end = bytes.len().min(start + length(*first));
+        let must_parse = head.push(&bytes[start..end], limits);
+        start = end;
+        if must_parse {
+            match parse(head.bytes_mut(), limits) {
+                Ok(Head::Incomplete) => head = Partial::new(head.into_bytes()),
+                outcome => {
+                    assert_eq!(outcome, *whole, "in pieces, decided after {end} bytes");
+                    return;
+                }
+            }
+        }
+    }
+    assert_eq!(*whole, Ok(Head::Incomplete), "in pieces it is not decided");
 }
 
 fn check_upgrade(request: &Request<'_>, head: &[u8], limits: &HeadLimits) {

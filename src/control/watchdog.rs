@@ -4,11 +4,10 @@ use crate::server::Running;
 use glommio::timer::Timer;
 use sd_notify::NotifyState;
 use std::rc::Rc;
-use std::time::Duration;
 use tracing::warn;
 
-/// Time in which a shard that was woken must have turned.
-const TURN_TIME: Duration = Duration::from_millis(250);
+/// Looks in the time after which the manager gives the server up: some may find a shard that was just then kept from turning.
+const LOOKS: u32 = 4;
 
 /// It serves.
 pub fn ready() {
@@ -20,15 +19,14 @@ pub fn stopping() {
     tell(NotifyState::Stopping);
 }
 
-/// Tells the manager that all is well, as often as it wants to hear it, whenever every shard has turned.
+/// Tells the manager that all is well whenever every shard has turned since the look before.
 pub fn feed(running: Rc<Running>) -> glommio::Task<()> {
     glommio::spawn_local(async move {
         let Some(interval) = sd_notify::watchdog_enabled() else { return };
         loop {
-            Timer::new(interval / 2).await;
             let before = running.turns();
             running.wake();
-            Timer::new(TURN_TIME).await;
+            Timer::new(interval / LOOKS).await;
             let stuck: Vec<usize> = before
                 .iter()
                 .zip(running.turns())

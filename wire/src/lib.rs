@@ -6,6 +6,8 @@
 //!
 //! This crate does no I/O and reads no clock: bytes come in as arguments, bytes go out as values.
 
+#![forbid(unsafe_code)]
+
 pub mod answer;
 pub mod close;
 pub mod decoder;

@@ -17,6 +17,10 @@ use wire::frame::{self, Opcode};
 /// Connections' deadlines are rounded up to this, so that thousands of them wake a core a few times a
 /// second and not one by one.
 const GRANULE_US: i64 = 100 * MS;
+/// A deadline that is seen so late was missed because the process did not run.
+const STANDSTILL_US: i64 = 1_000 * MS;
+/// In this time what has come meanwhile is read: some seconds' work for ten thousand clients who spoke for a minute.
+const PATIENCE_US: i64 = 5_000 * MS;
 /// A queue with room for no more than this keeps its memory.
 const QUEUE_KEPT: usize = 64;
 
@@ -28,6 +32,10 @@ pub(super) struct Deadlines {
     watch: DelayQueue,
     close: DelayQueue,
     rooms: BinaryHeap<Reverse<(i64, u32, u32)>>,
+    /// When they were last fired, by the master clock.
+    fired_us: i64,
+    /// Before this time connections are held to none of theirs.
+    patience_us: i64,
 }
 
 /// Deadlines that all lie the same delay after they were armed, and so come up in the order armed.
@@ -77,6 +85,24 @@ impl Deadlines {
             watch: DelayQueue::new(WATCH_INTERVAL_MS),
             close: DelayQueue::new(limits.close_timeout_ms),
             rooms: BinaryHeap::new(),
+            fired_us: 0,
+            patience_us: i64::MIN,
+        }
+    }
+
+    /// When the first connection's is due.
+    fn next_us(&self) -> Option<i64> {
+        let Deadlines { head, ping, join, watch, close, .. } = self;
+        [head, ping, join, watch, close].into_iter().filter_map(DelayQueue::next_us).min()
+    }
+
+    /// The shard has not been asked for a while. If it should have been, the process stood still: what connections have sent
+    /// meanwhile, and what they have taken, is still to be seen, and nobody is late before that.
+    #[cold]
+    fn look_back(&mut self, now: Now) {
+        let stood_still = |due_us: i64| due_us >= self.fired_us && now.master_us - due_us > STANDSTILL_US;
+        if self.next_us().is_some_and(stood_still) {
+            self.patience_us = now.master_us + PATIENCE_US;
         }
     }
 
@@ -121,10 +147,10 @@ impl Shard {
         while self.deadlines.close.queue.front().is_some_and(|(_, id)| self.live(*id).is_none()) {
             self.deadlines.close.pop();
         }
-        let Deadlines { head, ping, join, watch, close, .. } = &self.deadlines;
-        let queues = [head, ping, join, watch, close];
+        let patience_us = self.deadlines.patience_us;
+        let connection_us = self.deadlines.next_us().map(|due_us| due_us.max(patience_us));
         let room_us = self.deadlines.rooms.peek().map(|Reverse((due_us, ..))| *due_us);
-        queues.into_iter().filter_map(DelayQueue::next_us).chain(room_us).min()
+        connection_us.into_iter().chain(room_us).min()
     }
 
     fn is_in(&self, id: ConnectionId, phase: Phase) -> bool {
@@ -149,6 +175,17 @@ impl Shard {
     }
 
     pub(super) fn fire(&mut self, now: Now) {
+        if now.master_us - self.deadlines.fired_us > STANDSTILL_US {
+            self.deadlines.look_back(now);
+        }
+        self.deadlines.fired_us = now.master_us;
+        if now.master_us >= self.deadlines.patience_us {
+            self.fire_connections(now);
+        }
+        self.fire_rooms(now);
+    }
+
+    fn fire_connections(&mut self, now: Now) {
         while let Some(id) = self.deadlines.head.due(now) {
             if self.is_in(id, Phase::Head) {
                 self.stats.head_timeouts += 1;
@@ -178,7 +215,6 @@ impl Shard {
                 self.drop_connection(index, true);
             }
         }
-        self.fire_rooms(now);
     }
 
     fn ping(&mut self, id: ConnectionId, now: Now) {
