@@ -491,7 +491,7 @@ fn after_a_standstill_nobody_is_late_before_what_came_meanwhile_was_read() {
     world.open("half", 0);
     world.deliver("half", &mut b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n".to_vec());
     let mut message = masked_frame(Opcode::Text, PING.as_bytes());
-    let rest = message.split_off(10);
+    let mut rest = message.split_off(10);
     world.deliver("B", &mut message);
     world.step("A stuck");
     world.say("A", PING);
@@ -502,7 +502,7 @@ fn after_a_standstill_nobody_is_late_before_what_came_meanwhile_was_read() {
     world.step("newcomer joins R newcomer A");
     let mut head = b"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".to_vec();
     world.deliver("half", &mut head);
-    world.deliver("B", &mut rest.clone());
+    world.deliver("B", &mut rest);
     let id = world.connection_of("A");
     world.free("A", id);
     world.settle();
