@@ -176,6 +176,8 @@ impl Shard {
 
     pub(super) fn fire(&mut self, now: Now) {
         if now.master_us - self.deadlines.fired_us > STANDSTILL_US {
+            // Stale entries were not missed.
+            self.next_deadline();
             self.deadlines.look_back(now);
         }
         self.deadlines.fired_us = now.master_us;
