@@ -544,6 +544,7 @@ impl Driver {
     }
 
     /// A receive or a send has met the end that the kernel, or the peer, made. The kernel says why once only.
+    #[cold]
     fn fail(&mut self, id: ConnectionId, error: i32, now: Now) {
         self.stats.peers_timed_out += u64::from(-error == libc::ETIMEDOUT);
         self.shard.handle_failure(id, now);

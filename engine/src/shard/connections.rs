@@ -269,8 +269,13 @@ impl Shard {
         *connection = Connection { generation, ..Connection::unused() };
         self.meters[index as usize] = Meter::default();
         self.heads.remove(&index);
-        self.newest_pings.remove(&index);
-        self.excesses.remove(&index);
+        // A key is hashed only where there is something to be found.
+        if !self.newest_pings.is_empty() {
+            self.newest_pings.remove(&index);
+        }
+        if !self.excesses.is_empty() {
+            self.excesses.remove(&index);
+        }
         self.free.push(index);
         self.stats.connections -= 1;
     }
