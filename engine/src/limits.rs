@@ -58,8 +58,8 @@ pub struct Limits {
     pub messages_per_s: u32,
     /// Messages of a connection at once.
     pub messages_burst: u8,
-    /// Messages past burst and rate within [`EXCESS_INTERVAL_MS`]; past it the connection is closed with 1008. What a network that stood
-    /// still has kept back comes all at once, and is no flood.
+    /// Messages past burst and rate within [`EXCESS_INTERVAL_MS`]; past it the connection is closed with 1008. What a
+    /// network that stood still has kept back comes all at once, and is no flood.
     pub messages_excess_max: u32,
     /// Pings and pongs of a connection, in the long run; 0 is no limit. Past burst and rate 1008.
     pub controls_per_s: u32,

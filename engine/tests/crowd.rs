@@ -13,18 +13,16 @@ use world::{Setup, masked_frame, settings};
 struct Crowd {
     shard: Shard,
     now: Now,
-    turns: usize,
 }
 
 impl Crowd {
     fn new(limits: Limits) -> Crowd {
         let setup = Setup { limits, ..Setup::default() };
-        Crowd { shard: Shard::new(settings(&setup, 0)), now: Now { master_us: 0, unix_us: 0 }, turns: 0 }
+        Crowd { shard: Shard::new(settings(&setup, 0)), now: Now { master_us: 0, unix_us: 0 } }
     }
 
     /// The end of a turn; the kernel has taken every send by the next.
     fn turn(&mut self) {
-        self.turns += 1;
         self.shard.flush();
         let mut sent = Vec::new();
         while let Some((id, bytes)) = self.shard.poll_send() {

@@ -485,8 +485,7 @@ fn stand_still(world: &mut World, ms: i64) {
 #[test]
 fn after_a_standstill_nobody_is_late_before_what_came_meanwhile_was_read() {
     let mut world = room(&Setup::default(), &["A", "B"]);
-    // One whose join is on its way, one whose head is, one midway in a message, one who takes what it is owed meanwhile, and
-    // one whose pong is the last that counts.
+    // One whose join is on its way, one whose head is, one midway in a message, one who takes what it is owed meanwhile.
     world.step("newcomer connects on 0");
     world.open("half", 0);
     world.deliver("half", &mut b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n".to_vec());

@@ -8,6 +8,7 @@ use super::Shard;
 use crate::connection::Phase;
 use crate::ids::ConnectionId;
 use crate::limits::{LATE_MS, SHED_FRACTION};
+use crate::stats::Stats;
 use crate::time::{MS, Now};
 use wire::close::Reason;
 
@@ -19,6 +20,14 @@ pub(super) struct Watched {
     progress_us: i64,
     /// Its part of the bytes that are owed to all who are behind.
     behind_bytes: usize,
+}
+
+impl Watched {
+    /// Its part is so much now, and the gauge of all follows.
+    fn set_behind(&mut self, bytes: usize, stats: &mut Stats) {
+        stats.outboxes_behind_bytes += bytes as u64;
+        stats.outboxes_behind_bytes -= std::mem::replace(&mut self.behind_bytes, bytes) as u64;
+    }
 }
 
 impl Shard {
@@ -53,16 +62,14 @@ impl Shard {
         let connection = &mut self.connections[index as usize];
         let is_behind = connection.outbox.is_in_flight();
         let has_progress = connection.outbox.take_progress();
-        let owed_bytes = connection.outbox.behind_bytes();
+        let behind_bytes = connection.outbox.behind_bytes();
         let since_us = connection.unfinished.as_ref().map(|unfinished| unfinished.since_us);
         let Some(watched) = self.watched.get_mut(&index) else { return };
         if has_progress || !is_behind {
             watched.progress_us = now.master_us;
         }
         let stalled_us = now.master_us - watched.progress_us;
-        let before = std::mem::replace(&mut watched.behind_bytes, owed_bytes);
-        self.stats.outboxes_behind_bytes += owed_bytes as u64;
-        self.stats.outboxes_behind_bytes -= before as u64;
+        watched.set_behind(behind_bytes, &mut self.stats);
         if stalled_us >= i64::from(self.settings.limits.outbox_timeout_ms) * MS {
             self.stats.outboxes_stalled += 1;
             self.drop_connection(index, true);
@@ -101,9 +108,7 @@ impl Shard {
         // They were looked at up to half a second ago, and who has caught up since is spared.
         for (index, watched) in &mut self.watched {
             let behind_bytes = self.connections[*index as usize].outbox.behind_bytes();
-            let before = std::mem::replace(&mut watched.behind_bytes, behind_bytes);
-            self.stats.outboxes_behind_bytes += behind_bytes as u64;
-            self.stats.outboxes_behind_bytes -= before as u64;
+            watched.set_behind(behind_bytes, &mut self.stats);
         }
         let mut behind: Vec<Watched> = self.watched.values().copied().collect();
         // The slot breaks ties, so that the same shard does the same again.
