@@ -233,35 +233,58 @@ fn statuses(_: &SelftestArgs) -> Tested {
     Ok(error.trim().to_owned())
 }
 
-/// The server's CPU for a message in each of a comparison's trials.
-fn compare(a: &Decoy, b: &Decoy, pairs: usize) -> Result<statistics::Comparison, String> {
+/// Compares the server's CPU for a message, in as many rounds of pairs as it takes to tell.
+fn compare(a: &Decoy, b: &Decoy, threshold: f64) -> Result<statistics::Comparison, String> {
     let mut values = [Vec::new(), Vec::new()];
-    for pair in 0..pairs {
-        for side in if pair % 2 == 0 { [0, 1] } else { [1, 0] } {
-            let decoy = [a, b][side];
-            // The scheduler's account of a thread that never sleeps is a tick behind: so half a load.
-            let words = ["-c", "4", "--rate", "8000", "--depth", "100", "-d", "45ms", "--warmup", "5ms"];
-            let cost = Metric::ServerCost.of(&decoy.run(&words)?);
-            let cost = cost.filter(|cost| *cost > 0.0).ok_or("a trial without a cost")?;
-            values[side].push(cost);
+    let mut round = 0;
+    loop {
+        for pair in 0..PAIRS {
+            let (first, second) = if pair % 2 == 0 { (0, 1) } else { (1, 0) };
+            let (one, other) = (trial([a, b][first])?, trial([a, b][second])?);
+            // A pair during which the machine stood still says nothing.
+            if let (Some(one), Some(other)) = (one, other) {
+                values[first].push(one);
+                values[second].push(other);
+            }
+        }
+        round += 1;
+        let comparison = statistics::compare(&values[0], &values[1]);
+        if round == ROUNDS || comparison.verdict(threshold, true) != Verdict::Inconclusive {
+            return Ok(comparison);
         }
     }
-    let [a, b] = values;
-    Ok(statistics::compare(&a, &b))
+}
+
+/// The server's CPU for a message; none if there was none.
+fn trial(decoy: &Decoy) -> Result<Option<f64>, String> {
+    // The scheduler's account of a thread that never sleeps is a tick behind: so about half a load.
+    let words = ["-c", "4", "--rate", "8000", "--depth", "100", "-d", "45ms", "--warmup", "5ms"];
+    Ok(Metric::ServerCost.of(&decoy.run(&words)?).filter(|cost| *cost > 0.0))
 }
 
 /// Many short trials rather than few long ones: what a shared machine takes away, it takes in bursts.
 const PAIRS: usize = 26;
-/// About 50 µs of work a message, so that the kernel's part and its noise are small.
-const WORK: [&str; 2] = ["--work", "60000"];
+/// What a machine that is slower or noisier than that needs: so many pairs again, until the comparison tells.
+const ROUNDS: usize = 6;
+/// Work for a message, about as much as the kernel's part. Time, not steps: a server that is behind spends all the
+/// time there is, and then 5 % more do not show.
+const WORK_NS: u64 = 35_000;
 const THRESHOLD: f64 = 0.02;
 /// Two processes of one program differ by a percent or two as their memory lies, and trials as short as these
 /// are noisy; what must be found is larger.
 const THRESHOLD_OF_EQUALS: f64 = 0.05;
 
+/// How many steps of the decoy's work are [`WORK_NS`] on this machine now.
+fn work_steps() -> String {
+    const STEPS: u64 = 100_000;
+    let costs: Vec<f64> = (0..21).map(|_| decoy::work_ns(STEPS) as f64).collect();
+    format!("{:.0}", (STEPS * WORK_NS) as f64 / statistics::median(&costs))
+}
+
 fn equal(_: &SelftestArgs) -> Tested {
-    let (a, b) = (Decoy::start(&WORK)?, Decoy::start(&WORK)?);
-    let comparison = compare(&a, &b, 2 * PAIRS)?;
+    let work = work_steps();
+    let (a, b) = (Decoy::start(&["--work", &work])?, Decoy::start(&["--work", &work])?);
+    let comparison = compare(&a, &b, THRESHOLD_OF_EQUALS)?;
     let detail = format!("{:.3} ({:.3} to {:.3})", comparison.ratio, comparison.low, comparison.high);
     match comparison.verdict(THRESHOLD_OF_EQUALS, true) {
         Verdict::Equivalent => Ok(detail),
@@ -270,11 +293,13 @@ fn equal(_: &SelftestArgs) -> Tested {
 }
 
 fn slowdown(args: &SelftestArgs) -> Tested {
-    let (a, b) = (Decoy::start(&WORK)?, Decoy::start(&[&WORK[..], &["--slower-percent", "5"]].concat())?);
+    let work = work_steps();
+    let a = Decoy::start(&["--work", &work])?;
+    let b = Decoy::start(&["--work", &work, "--slower-percent", "5"])?;
     let mut found = 0;
     let mut ratios = Vec::new();
     for _ in 0..args.comparisons {
-        let comparison = compare(&a, &b, PAIRS)?;
+        let comparison = compare(&a, &b, THRESHOLD)?;
         found += usize::from(comparison.verdict(THRESHOLD, true) == Verdict::Regressed);
         ratios.push(comparison.ratio);
     }

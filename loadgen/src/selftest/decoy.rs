@@ -220,6 +220,13 @@ fn work(steps: u64) {
     }
 }
 
+/// What so many steps cost here and now.
+pub fn work_ns(steps: u64) -> u64 {
+    let begun_ns = thread_cpu_ns();
+    work(steps);
+    thread_cpu_ns() - begun_ns
+}
+
 fn thread_cpu_ns() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` outlives the call, which cannot fail for this clock.
