@@ -22,21 +22,22 @@ for kind in "${wanted[@]}"; do
   [[ " ${all[*]} " == *" $kind "* ]] || { echo "floods: $kind is none of ${all[*]}" >&2; exit 64; }
 done
 
-# flood KIND 'SERVER FLAGS' FLAGS...: victims in rooms of twenty at their own cadence.
+# flood KIND 'SERVER FLAGS' FLAGS...: victims in rooms of twenty at their own cadence. Writes KIND$size-TITLE.json.
 flood() {
   local kind=$1 flags=$2 status=0
   shift 2
   [[ ${#wanted[@]} -eq 0 || " ${wanted[*]} " == *" $kind "* ]] || return 0
   local command="$title=$server --host 127.0.0.1 --port {port} --cores 1 $flags"
   if [[ $quick ]]; then
+    # Far from what is seen: for faults of a kind on any machine, not of a degree.
     "$loadgen" flood "$kind" "$command" -c 200 --click-every 5s --warmup 300ms --rounds 1 \
-      --slo 'p99<100ms' --eager "$@" > "$work/$kind" || status=$?
+      --slo 'p99<100ms' --eager --p99-max 200ms --memory-max 4 --buffers-max 60 "$@" > "$work/$kind" || status=$?
     # Void is the machine's doing; what was lost and what was promised is looked at in any case.
     [[ $status == 0 || $status == 3 ]] || { cat "$work/$kind"; echo "floods: $kind: exit $status"; exit 1; }
   else
     mkdir -p "$results"
-    "$loadgen" flood "$kind" "$command" -c 1000 --click-every 5s --leavers 0 --warmup 1s --rounds "$rounds" "$@" \
-      ${EXTRA:-} --json "$results/$kind-$title.json" || status=$?
+    "$loadgen" flood "$kind" "$command" -c "${victims:-1000}" --click-every "${click_every:-5s}" --leavers 0 --warmup 1s --rounds "$rounds" "$@" \
+      ${EXTRA:-} --json "$results/$kind${size:-}-$title.json" || status=$?
     # What is not as it must be stands in the table.
     [[ $status == 0 || $status == 1 || $status == 3 ]] || { echo "floods: $kind: exit $status"; exit "$status"; }
   fi
@@ -76,10 +77,13 @@ else
   flood codes '' -d 6s "${policy[@]}"
   flood random-codes '' -d 6s "${policy[@]}"
   flood herd '' -d 5s
-  flood silent "$impatient" -d 6s "${policy[@]}" "${reset[@]}"
+  # More of them, back every two seconds, make the generator late.
+  flood silent "$impatient" -d 6s --attackers 1000 "${policy[@]}" "${reset[@]}"
+  # A generator of 9,000 and the server fill both CPUs; attackers that wait for their turn would hardly attack.
+  size=-of-10000 victims=9000 click_every=60s flood stalled '' -d 10s --attackers 1000 --eager --slo 'p99<1s' "${unread[@]}"
   # Each kind's servers one below the other, before first.
   files=()
-  for kind in "${all[@]}"; do
+  for kind in stalled stalled-of-10000 "${all[@]:1}"; do
     for which in before after; do
       [[ ! -e $results/$kind-$which.json ]] || files+=("$results/$kind-$which.json")
     done

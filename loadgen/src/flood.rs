@@ -104,7 +104,10 @@ fn check(args: &FloodArgs) -> Result<(), Failure> {
         args.attack_rate.is_some_and(|rate| !(rate > 0.0 && rate < 1e9)),
         "--attack-rate: above 0 and below 1e9",
     )?;
-    wrong(args.ratio_max.is_some_and(|ratio| ratio.is_nan() || ratio <= 0.0), "--ratio-max: above 0")?;
+    let is_no_bound = |max: Option<f64>| max.is_some_and(|max| max.is_nan() || max <= 0.0);
+    wrong(is_no_bound(args.ratio_max), "--ratio-max: above 0")?;
+    wrong(is_no_bound(args.memory_max), "--memory-max: above 0")?;
+    wrong(is_no_bound(args.buffers_max), "--buffers-max: above 0")?;
     let is_codes = matches!(args.flood, Flood::Codes | Flood::RandomCodes);
     wrong(is_codes && args.victims != Scenario::Rooms, "codes, random-codes: only rooms have codes")?;
     wrong(
@@ -295,8 +298,21 @@ fn failures(
             failures.push(format!("no attacker was ended, promised was: {}", args.promise.join(", ")));
         }
     }
-    if let Some((ratio, max)) = medians.beside_ratio.zip(args.ratio_max).filter(|(ratio, max)| ratio > max) {
+    let past = |value: Option<f64>, max: Option<f64>| value.zip(max).filter(|(value, max)| value > max);
+    if let Some((ratio, max)) = past(medians.beside_ratio, args.ratio_max) {
         failures.push(format!("the victims' p99 was {ratio:.2} times that alone, allowed are {max}"));
+    }
+    let p99_ms = medians.beside_p99_us.map(|us| us / 1e3);
+    if let Some((p99, max)) = past(p99_ms, args.p99_max.map(|max| max.as_secs_f64() * 1e3)) {
+        failures.push(format!("the victims' p99 was {p99:.1} ms, allowed are {max}"));
+    }
+    let grown = |before: Option<f64>, peak: Option<f64>| Some((peak? - before?) / f64::from(1 << 20));
+    if let Some((mib, max)) = past(grown(medians.rss_before_bytes, medians.rss_peak_bytes), args.memory_max) {
+        failures.push(format!("the server's memory grew by {mib:.1} MiB, allowed are {max}"));
+    }
+    let buffers = grown(medians.buffers_before_bytes, medians.buffers_peak_bytes);
+    if let Some((mib, max)) = past(buffers, args.buffers_max) {
+        failures.push(format!("socket buffers grew by {mib:.1} MiB, allowed are {max}"));
     }
     failures
 }
@@ -384,5 +400,24 @@ mod tests {
         let failures = failures(&args, &rounds, &medians, &BTreeMap::new());
         assert_eq!(failures.len(), 2, "{failures:?}");
         assert!(failures[0].contains("round 1") && failures[1].contains("2.00 times"), "{failures:?}");
+    }
+
+    #[test]
+    fn time_and_memory_have_bounds() {
+        let args = args(&["stalled", "x", "--p99-max", "5ms", "--memory-max", "2", "--buffers-max", "30"]);
+        let mib = |mib: f64| Some(mib * f64::from(1 << 20));
+        let of = |p99_us: f64, grown: f64, buffers: f64| FloodFigures {
+            beside_p99_us: Some(p99_us),
+            rss_before_bytes: mib(7.0),
+            rss_peak_bytes: mib(7.0 + grown),
+            buffers_before_bytes: mib(1.0),
+            buffers_peak_bytes: mib(1.0 + buffers),
+            ..FloodFigures::default()
+        };
+        let told = |figures: FloodFigures| failures(&args, &[], &figures, &BTreeMap::new());
+        assert_eq!(told(of(5_000.0, 2.0, 30.0)), Vec::<String>::new());
+        assert_eq!(told(of(5_100.0, 2.0, 30.0)), ["the victims' p99 was 5.1 ms, allowed are 5"]);
+        assert_eq!(told(of(5_000.0, 2.5, 30.0)), ["the server's memory grew by 2.5 MiB, allowed are 2"]);
+        assert_eq!(told(of(5_000.0, 2.0, 31.0)), ["socket buffers grew by 31.0 MiB, allowed are 30"]);
     }
 }

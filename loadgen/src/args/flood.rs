@@ -4,6 +4,7 @@ use super::{LoadArgs, Scenario};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -118,6 +119,15 @@ pub struct FloodArgs {
     /// Fails if the victims' p99 beside the attack is over so many times that alone
     #[arg(long, value_name = "RATIO")]
     pub ratio_max: Option<f64>,
+    /// Fails if the victims' p99 beside the attack is over this
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub p99_max: Option<Duration>,
+    /// Fails if the server's resident memory grows by more than this beside the attack
+    #[arg(long, value_name = "MIB")]
+    pub memory_max: Option<f64>,
+    /// Fails if the kernel's socket buffers, the whole machine's, grow by more than this beside the attack
+    #[arg(long, value_name = "MIB")]
+    pub buffers_max: Option<f64>,
     /// The server's process, for its CPU and memory
     #[arg(long, value_name = "PID", value_delimiter = ',')]
     pub server_pid: Vec<u32>,

@@ -109,17 +109,17 @@ pub fn write_table(out: &mut String, results: &[FloodResult]) {
 pub fn about(results: &[FloodResult]) -> Option<String> {
     let first = results.first()?;
     Some(format!(
-        "Victims: {} clients of {}. Latencies, CPU and memory are medians of the rounds that count. Resident: the \
+        "Victims: clients of {}. Latencies, CPU and memory are medians of the rounds that count. Resident: the \
          server's, before the attack, at most, and at rest after it. Socket buffers and slab: \
          by how much they grew at most, the whole machine's and so both ends of each connection.",
-        first.connections, first.victims
+        first.victims
     ))
 }
 
 pub const HEADS: [&str; 12] = [
     "flood",
     "server",
-    "attackers",
+    "attackers beside victims",
     "sent/s",
     "victims' p99 alone, beside, after",
     "times",
@@ -147,7 +147,7 @@ pub fn row(result: &FloodResult) -> [String; HEADS.len()] {
     [
         result.flood.clone(),
         result.target.clone(),
-        count(result.attackers as f64),
+        format!("{} beside {}", count(result.attackers as f64), count(result.connections as f64)),
         or_dash(it.attack_per_s, count),
         list(&[it.alone_p99_us, it.beside_p99_us, it.after_p99_us], time),
         or_dash(it.beside_ratio, times),
@@ -249,12 +249,12 @@ mod tests {
         let mut out = String::new();
         write_table(&mut out, &[result("before", &["harm"]), result("after", &[])]);
         expect![[r#"
-            Victims: 1000 clients of rooms. Latencies, CPU and memory are medians of the rounds that count. Resident: the server's, before the attack, at most, and at rest after it. Socket buffers and slab: by how much they grew at most, the whole machine's and so both ends of each connection.
+            Victims: clients of rooms. Latencies, CPU and memory are medians of the rounds that count. Resident: the server's, before the attack, at most, and at rest after it. Socket buffers and slab: by how much they grew at most, the whole machine's and so both ends of each connection.
 
-            | flood | server | attackers | sent/s | victims' p99 alone, beside, after | times | server CPU alone, beside | server CPU each sent | resident | socket buffers, slab | at rest in | attackers ended by the server |
+            | flood | server | attackers beside victims | sent/s | victims' p99 alone, beside, after | times | server CPU alone, beside | server CPU each sent | resident | socket buffers, slab | at rest in | attackers ended by the server |
             | --- | --- | ---: | ---: | --- | --- | --- | --- | --- | --- | --- | --- |
-            | pings | before | 10 | 98 k | 400 µs, 600 µs, 410 µs | 1.50 | 12 %, 55 % | - | 4.77 MiB, 8.58 MiB, 5.72 MiB | +1.91 MiB, - | 120 ms | **harm**; close 1008 × 34 |
-            | pings | after | 10 | 98 k | 400 µs, 600 µs, 410 µs | 1.50 | 12 %, 55 % | - | 4.77 MiB, 8.58 MiB, 5.72 MiB | +1.91 MiB, - | 120 ms | close 1008 × 34 |
+            | pings | before | 10 beside 1000 | 98 k | 400 µs, 600 µs, 410 µs | 1.50 | 12 %, 55 % | - | 4.77 MiB, 8.58 MiB, 5.72 MiB | +1.91 MiB, - | 120 ms | **harm**; close 1008 × 34 |
+            | pings | after | 10 beside 1000 | 98 k | 400 µs, 600 µs, 410 µs | 1.50 | 12 %, 55 % | - | 4.77 MiB, 8.58 MiB, 5.72 MiB | +1.91 MiB, - | 120 ms | close 1008 × 34 |
 
         "#]].assert_eq(&out);
     }

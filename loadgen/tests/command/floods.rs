@@ -149,7 +149,7 @@ fn a_flood_has_its_row_in_a_page() {
     std::fs::write(&page, "# Ours\n").unwrap();
     assert_eq!(loadgen(&["report", &json, "-o", &page]).status.code(), Some(0));
     let page = std::fs::read_to_string(page).unwrap();
-    assert!(page.starts_with("# Ours\n") && page.contains("| silent | Decoy | 3 |"), "{page}");
+    assert!(page.starts_with("# Ours\n") && page.contains("| silent | Decoy | 3 beside 4 |"), "{page}");
 }
 
 #[test]
