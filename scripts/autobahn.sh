@@ -75,7 +75,7 @@ END
 }
 
 install
-cargo build --release --quiet --bin downbeat
+cargo build --release --quiet --bins -p downbeat -p loadgen
 rm -rf "$folder/reports"
 mkdir -p "$folder/reports"
 processes=()

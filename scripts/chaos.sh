@@ -8,10 +8,10 @@ cd "$(dirname "$0")/.."
 . scripts/upgrades.sh
 
 echo "== 200 kills at random moments, with snapshots each 10 ms: none that cannot be loaded"
-KILLS=200 cargo test --quiet -p downbeat --test life no_kill_leaves_a_snapshot_that_cannot_be_loaded
+KILLS=200 cargo test --workspace --quiet --test life no_kill_leaves_a_snapshot_that_cannot_be_loaded
 
 echo "== stopped for 30 s: everyone is still there"
-STOPPED_S=30 cargo test --quiet -p downbeat --test life a_server_that_stood_still_goes_on_with_everyone
+STOPPED_S=30 cargo test --workspace --quiet --test life a_server_that_stood_still_goes_on_with_everyone
 
 cargo build --release --quiet --bins -p downbeat -p loadgen
 work=$(mktemp -d)

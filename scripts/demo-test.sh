@@ -40,7 +40,7 @@ find_chromium > /dev/null || install_chromium || skip 'there is no Chromium: `ap
 CHROMIUM=$(find_chromium) || skip 'there is no Chromium: set CHROMIUM'
 export CHROMIUM
 install_driver || skip 'playwright-core could not be installed from npm'
-cargo build --release --quiet --bin downbeat
+cargo build --release --quiet --bins -p downbeat -p loadgen
 
 if [[ ${1:-} == --screenshot ]]; then
   node tests/browser/screenshot.mjs

@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-cargo test --quiet --test transcripts --no-run
+cargo test --workspace --quiet --test transcripts --no-run
 work=$(mktemp -d)
 replays=()
 trap 'kill "${replays[@]}" 2> /dev/null || true; rm -rf "$work"' EXIT
@@ -23,7 +23,7 @@ replay() {
     ports=$(sed -n 's/^ *core ports *//p' "$banner" | tr -d ' ')
     [ -n "$ports" ] || { cat "$banner"; return 1; }
     echo "-- $shards shards, ports $ports"
-    DOWNBEAT_PORTS=$ports cargo test --quiet --test transcripts against_a_server_that_runs_already || return 1
+    DOWNBEAT_PORTS=$ports cargo test --workspace --quiet --test transcripts against_a_server_that_runs_already || return 1
     kill -TERM "$server"
     wait "$server" || { echo "the server exited with $?"; return 1; }
 }
