@@ -38,26 +38,31 @@ flood() {
     [[ $status == 0 || $status == 3 ]] || { cat "$work/$kind"; echo "floods: $kind: exit $status"; exit 1; }
   else
     mkdir -p "$results"
-    "$loadgen" flood "$kind" "$command" -c "${victims:-1000}" --click-every "${click_every:-5s}" --leavers 0 --warmup 1s --rounds "$rounds" "$@" \
-      ${EXTRA:-} --json "$results/$kind${size:-}-$title.json" || status=$?
+    "$loadgen" flood "$kind" "$command" -c "${victims:-1000}" --click-every "${click_every:-5s}" --leavers 0 --warmup 1s \
+      --rounds "$rounds" "$@" ${EXTRA:-} --json "$results/$kind${size:-}-$title.json" || status=$?
     # What is not as it must be stands in the table.
     [[ $status == 0 || $status == 1 || $status == 3 ]] || { echo "floods: $kind: exit $status"; exit "$status"; }
   fi
 }
 
 # turns CLIENTS: so many drop at once and are back in 1.0 to 1.4 s; no turn of the loop may take 100 ms. A server older than its
-# metrics has none to look at.
+# metrics cannot say.
 turns() {
   [[ ${#wanted[@]} -eq 0 || " ${wanted[*]} " == *" herd "* ]] || return 0
-  local pid admin port
+  "$server" --help | grep -q -- --admin || return 0
+  local pid admin port status=0
   "$server" --host 127.0.0.1 --port 0 --cores 1 --admin 127.0.0.1:0 > "$work/banner" &
   pid=$!
-  until admin=$(awk '$1 == "admin" {print $2}' "$work/banner") && [[ $admin ]]; do sleep 0.05; done
+  until admin=$(awk '$1 == "admin" {print $2}' "$work/banner") && [[ $admin ]]; do
+    kill -0 "$pid" || { echo "floods: the server does not start"; exit 1; }
+    sleep 0.05
+  done
   port=$(awk '$1 == "port" {print $2}' "$work/banner")
-  "$loadgen" run herd "ws://127.0.0.1:$port" -c "$1" -d 5s > "$work/herd-turns" || [[ $? == 3 ]] || { cat "$work/herd-turns"; exit 1; }
+  "$loadgen" run herd "ws://127.0.0.1:$port" -c "$1" -d 5s -q > "$work/turns" || status=$?
   curl -fsS "$admin/metrics" > "$work/metrics"
   kill "$pid"
   wait "$pid"
+  [[ $status == 0 || $status == 3 ]] || { cat "$work/turns"; echo "floods: herd: exit $status"; exit 1; }
   awk -v clients="$1" '
     /^downbeat_turn_seconds_bucket/ && /le="0\.1"/ { in_time += $2 }
     /^downbeat_turn_seconds_count/ { all += $2 }
