@@ -43,10 +43,10 @@ stop() {
 }
 # look PID SECONDS: 1,000 ordinary clients for so long; then what they felt and what the process holds go into p99, resident.
 look() {
-  target/release/loadgen run rooms "ws://127.0.0.1:$port" -c 1000 --click-every 5s -d "$2s" --slo 'p99<60s' \
+  target/release/loadgen run rooms "ws://127.0.0.1:$port" -c 1000 --click-every 5s -d "$2s" -q --slo 'p99<60s' \
     --json "$work/json" > "$work/load" || [[ $? == 3 ]] || { cat "$work/load"; exit 1; }
   grep '^VALID .*no' "$work/load" || true
-  p99+=("$(grep -o '"response": *{[^}]*}' "$work/json" | grep -o '"p99": *[0-9.]*' | awk '{printf "%.2f ms", $2 / 1000}')")
+  p99+=("$(tr -d '\n' < "$work/json" | grep -o '"response": *{[^}]*}' | grep -o '"p99": *[0-9.]*' | awk '{printf "%.2f ms", $2 / 1000}')")
   resident+=("$(awk '$1 == "VmRSS:" {printf "%.1f MiB", $2 / 1024}' "/proc/$1/status")")
 }
 rows=()
